@@ -1,0 +1,24 @@
+# Is there a CUDA toolkit? Decides the default of KVALIGN_CUDA, and gives executables the CUDA back end.
+find_program(KVALIGN_NVCC nvcc HINTS /usr/local/cuda/bin)
+mark_as_advanced(KVALIGN_NVCC)
+set(KVALIGN_FOUND_CUDA OFF)
+if(KVALIGN_NVCC)
+  set(KVALIGN_FOUND_CUDA ON)
+endif()
+
+# LibTorch registers its CUDA back end when the library is loaded, so only executables link it; the
+# kvalign libraries need the CPU library alone and run on whichever device the tensors are.
+function(kvalign_link_cuda_backend target)
+  if(KVALIGN_CUDA)
+    if(NOT TARGET LibTorch::CUDA)
+      message(FATAL_ERROR "KVALIGN_CUDA is on, but this LibTorch has no libtorch_cuda. "
+        "Install a CUDA build of LibTorch or configure with -DKVALIGN_CUDA=OFF.")
+    endif()
+    target_link_libraries(${target} PRIVATE LibTorch::CUDA)
+    cmake_path(GET KVALIGN_NVCC PARENT_PATH _bin)
+    cmake_path(GET _bin PARENT_PATH _toolkit)
+    # RPATH, not RUNPATH: libtorch_cuda's own dependencies must be found through it too.
+    target_link_options(${target} PRIVATE
+      "-Wl,--disable-new-dtags,-rpath,${_toolkit}/lib64,-rpath-link,${_toolkit}/lib64")
+  endif()
+endfunction()

@@ -1,0 +1,65 @@
+# One folder, one target: kvalign_add_folder(core LINK format LibTorch::CPU ...) makes the library
+# kvalign_core (kvalign::core) from src/core, with public headers in include/kvalign/core, and the test
+# program kvalign_core_test from tests/core. Folders with TORCH share one precompiled header.
+function(kvalign_add_folder name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "LINK;PRIVATE_LINK")
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${name}/*.cpp")
+  if(NOT sources)  # bootstrap
+    add_library(kvalign_${name} INTERFACE)
+    add_library(kvalign::${name} ALIAS kvalign_${name})
+    return()
+  endif()
+  add_library(kvalign_${name} ${sources})
+  add_library(kvalign::${name} ALIAS kvalign_${name})
+  set_target_properties(kvalign_${name} PROPERTIES EXPORT_NAME ${name})
+  target_compile_features(kvalign_${name} PUBLIC cxx_std_20)
+  target_include_directories(kvalign_${name} PUBLIC
+    "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>" "$<INSTALL_INTERFACE:include>")
+  target_link_libraries(kvalign_${name} PUBLIC ${arg_LINK} PRIVATE ${arg_PRIVATE_LINK})
+  kvalign_set_up_target(kvalign_${name})
+  if(arg_TORCH)
+    target_precompile_headers(kvalign_${name} REUSE_FROM kvalign_precompiled)
+  endif()
+  install(TARGETS kvalign_${name} EXPORT kvalign-targets)
+  install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/kvalign/${name}"
+    DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/kvalign")
+  if(KVALIGN_BUILD_TESTS)
+    kvalign_add_test(${name} "${PROJECT_SOURCE_DIR}/tests/${name}" unit ${arg_TORCH})
+    if(IS_DIRECTORY "${PROJECT_SOURCE_DIR}/tests/${name}/slow")
+      kvalign_add_test(${name}_slow "${PROJECT_SOURCE_DIR}/tests/${name}/slow" slow ${arg_TORCH})
+    endif()
+  endif()
+endfunction()
+
+# Flags of every target of ours; none is global, so a parent project is left alone.
+function(kvalign_set_up_target target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unused-parameter)
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON
+    CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+  if(KVALIGN_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=undefined
+      -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC -fsanitize=address,undefined)
+  endif()
+endfunction()
+
+# The test program of one folder, run as one ctest entry: LibTorch takes long to load.
+function(kvalign_add_test name folder label)
+  file(GLOB sources CONFIGURE_DEPENDS "${folder}/*_test.cpp")
+  if(NOT sources)
+    return()
+  endif()
+  string(REGEX REPLACE "_slow$" "" library "${name}")
+  add_executable(kvalign_${name}_test ${sources})
+  target_include_directories(kvalign_${name}_test PRIVATE "${PROJECT_SOURCE_DIR}")
+  target_compile_definitions(kvalign_${name}_test PRIVATE
+    KVALIGN_SOURCE_DIR="${PROJECT_SOURCE_DIR}" KVALIGN_PYTHON="${KVALIGN_PYTHON}")
+  target_link_libraries(kvalign_${name}_test PRIVATE kvalign::${library} GTest::gmock_main)
+  kvalign_set_up_target(kvalign_${name}_test)
+  if("${ARGV3}")
+    target_precompile_headers(kvalign_${name}_test REUSE_FROM kvalign_precompiled)
+  endif()
+  add_test(NAME ${name} COMMAND kvalign_${name}_test)
+  set_tests_properties(${name} PROPERTIES LABELS ${label} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}"
+    ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1;ASAN_OPTIONS=detect_leaks=0")
+endfunction()

@@ -1,0 +1,1 @@
+// Nothing but a place for CMake to build the shared precompiled header of LibTorch's headers.
