@@ -7,6 +7,7 @@ function(kvalign_add_folder name)
   if(NOT sources)  # bootstrap
     add_library(kvalign_${name} INTERFACE)
     add_library(kvalign::${name} ALIAS kvalign_${name})
+    install(TARGETS kvalign_${name} EXPORT kvalign-targets)
     return()
   endif()
   add_library(kvalign_${name} ${sources})
