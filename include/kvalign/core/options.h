@@ -2,6 +2,7 @@
 //   void describe(OptionVisitor& visitor);
 // Reader of YAML recipes and of `--set a.b=c`, help, `--print-config`, JSON metadata and validation
 // all come from that description. Not a command-line parser (tools/ has one), and free of LibTorch.
+// JSON is in options_json.h.
 //
 //   struct MlpOptions {
 //     int64_t hidden_size = 1024;
@@ -21,7 +22,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -75,9 +75,6 @@ KVALIGN_API void read_options(const DescribeOptions& describe, const std::string
                               const std::vector<std::string>& sets);
 KVALIGN_API void validate_options(const DescribeOptions& describe);
 KVALIGN_API std::string options_to_yaml(const DescribeOptions& describe);
-KVALIGN_API nlohmann::json options_to_json(const DescribeOptions& describe);
-KVALIGN_API void options_from_json(const DescribeOptions& describe, const nlohmann::json& json,
-                                   const std::string& source);
 KVALIGN_API std::string options_help(const DescribeOptions& describe);
 
 template <class Options>
@@ -110,21 +107,6 @@ template <class Options>
 std::string options_to_yaml(const Options& options) {
   Options copy = options;
   return detail::options_to_yaml(detail::describe_options(copy));
-}
-
-/// A JSON object with one member a field or section, for metadata and reports. Non-finite numbers,
-/// which JSON lacks, are written as the strings "inf", "-inf" and "nan".
-template <class Options>
-nlohmann::json options_to_json(const Options& options) {
-  Options copy = options;
-  return detail::options_to_json(detail::describe_options(copy));
-}
-
-/// The inverse of options_to_json, with the checks of read_options. `source` is named in errors.
-template <class Options>
-void options_from_json(Options& options, const nlohmann::json& json,
-                       const std::string& source = "JSON options") {
-  detail::options_from_json(detail::describe_options(options), json, source);
 }
 
 /// One line a field for `--help`: dotted key, type, help, what is allowed and the value held (the
