@@ -1,0 +1,17 @@
+// CRC-32C, the checksum of TFRecord files and of packets. It catches accidents, not attackers:
+// files whose origin matters carry a SHA-256 (core/sha256.h).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kvalign/format/export.h"
+
+namespace kvalign {
+
+// CRC-32C (Castagnoli polynomial 0x1EDC6F41, reflected, RFC 3720 appendix B.4) of `bytes`.
+// Text: crc32c(std::as_bytes(std::span(text))).
+KVALIGN_API uint32_t crc32c(std::span<const std::byte> bytes) noexcept;
+
+}  // namespace kvalign
