@@ -1,0 +1,32 @@
+// One term of the training loss: a scalar that compares a projected cache with the true one. Each
+// term is one class in one file, and multi_task_loss.h adds them up with weights.
+//
+// Shapes:  R streams   T tokens (sequences packed)   D receiver width   B sequences
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+#include "kvalign/format/export.h"
+
+namespace kvalign {
+
+struct LossInput {
+  at::Tensor predicted_RTD;     // floating point; gradients flow into it
+  at::Tensor target_RTD;        // the same shape, dtype and device
+  at::Tensor sequence_offsets;  // int64 [B + 1] on the CPU: 0 .. T, strictly increasing
+};
+
+class KVALIGN_API LossTerm {
+ public:
+  virtual ~LossTerm();
+
+  // The word in recipes and logs: "mse".
+  virtual std::string name() const = 0;
+
+  // A scalar of the input's dtype and device, at least 0 for perfect and better for smaller.
+  virtual at::Tensor compute(const LossInput& input) const = 0;
+};
+
+}  // namespace kvalign

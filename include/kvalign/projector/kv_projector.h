@@ -1,0 +1,47 @@
+// A projector between two named caches: layer map, weights and both geometries in one object. This
+// is what a checkpoint holds and what a user calls. It does not train and does not read files.
+//
+// Shapes:  S sender streams   R receiver streams   T tokens   d sender width   D receiver width
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+
+#include "kvalign/core/kv_cache.h"
+#include "kvalign/format/export.h"
+#include "kvalign/format/geometry.h"
+#include "kvalign/projector/feature_plan.h"
+#include "kvalign/projector/projector.h"
+
+namespace kvalign {
+
+class KVALIGN_API KvProjector {
+ public:
+  // Builds the plan and a freshly initialised projector. Errors: c10::Error, as FeaturePlan and
+  // make_projector; and when truncate, pad or interpolate are given more than one sender stream.
+  KvProjector(const ProjectorOptions& options, KvGeometry sender, KvGeometry receiver);
+
+  // [S, T, d] -> [R, T, D], differentiable. Errors: c10::Error, as FeaturePlan::gather.
+  at::Tensor project(const at::Tensor& sender_STd) const;
+
+  // The receiver's cache for a sender's cache: content keys in, content keys out, same positions,
+  // same device; float32. Without gradients. Errors: c10::Error when the cache's geometry is not
+  // the sender's, field by field, or its batch is not 1.
+  KvCache project(const KvCache& sender_cache) const;
+
+  const ProjectorOptions& options() const { return options_; }
+  const KvGeometry& sender() const { return sender_; }
+  const KvGeometry& receiver() const { return receiver_; }
+  const FeaturePlan& plan() const { return plan_; }
+  Projector& projector() const { return *projector_; }
+
+ private:
+  ProjectorOptions options_;
+  KvGeometry sender_;
+  KvGeometry receiver_;
+  FeaturePlan plan_;
+  std::shared_ptr<Projector> projector_;
+};
+
+}  // namespace kvalign

@@ -1,0 +1,112 @@
+// The projector: features of the sender's cache in, streams of the receiver's cache out. One module
+// holds all streams; each kind is one file in src/projector and one line in its registry.
+// It knows tensors only; kv_projector.h adds geometries and caches.
+//
+// Shapes:  G feature groups (divides R)   F features   R streams   D receiver width   T tokens
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kvalign/format/export.h"
+#include "kvalign/projector/layer_map.h"
+#include "kvalign/projector/standardisation.h"
+
+namespace kvalign {
+
+class OptionVisitor;
+
+struct KVALIGN_API ProjectorOptions {
+  std::string kind = "linear_residual";  // one of projector_kinds()
+  // layer, rms, none, or auto: layer for a flat cache, none for a pair of models, whose caches are
+  // not outputs of a LayerNorm.
+  std::string norm = "auto";
+  double norm_epsilon = 1e-5;        // added to the variance, as in torch.nn.LayerNorm
+  int64_t hidden_size = 1024;        // mlp: width between its two linear maps, for each stream
+  bool standardise_features = true;  // features reach the projector with mean 0 and scale 1
+  bool standardise_targets = true;   // outputs start with the mean and scale of the targets
+  int64_t seed = 1;                  // of the initial weights
+  LayerMapOptions layer_map;
+
+  void describe(OptionVisitor& visitor);
+};
+
+struct ProjectorShape {
+  int64_t num_groups = 1;    // G
+  int64_t num_features = 0;  // F
+  int64_t num_streams = 1;   // R
+  int64_t width = 0;         // D
+};
+
+// All parameters are float32 at first; to(dtype) and to(device) work as on every module.
+class KVALIGN_API Projector : public torch::nn::Module {
+ public:
+  // [G, T, F] -> [R, T, D], of the parameters' dtype and device.
+  // Errors: c10::Error for another shape.
+  at::Tensor forward(const at::Tensor& features_GTF);
+
+  const ProjectorShape& shape() const { return shape_; }
+
+  // Trainable elements; statistics are not counted. 0 for a baseline.
+  int64_t num_parameters() const;
+
+  // From now on forward() works on (features - mean) / scale, and its outputs are multiplied by the
+  // targets' scale and moved by their mean, each where the options ask for it. norm rms ends in a
+  // multiplication and has no place for a mean: there the scale is the root mean square of the
+  // targets, and their mean is left to the linear map. The statistics become buffers
+  // "feature_statistics.{mean,scale}" and "output_statistics.{mean,scale}" and move with the
+  // module. Errors: c10::Error for wrong shapes, when called twice, and for a kind without
+  // parameters.
+  void set_standardisation(const FeatureStatistics& statistics);
+
+  // Multiplies the statistics into the weights and drops them: the same function of the raw
+  // features, the same number of parameters. Does nothing where there are none.
+  void fold_standardisation();
+
+ protected:
+  // Mean and scale of one side, as buffers.
+  struct Statistics : torch::nn::Module {
+    Statistics(const at::Tensor& mean, const at::Tensor& scale);
+    at::Tensor mean;
+    at::Tensor scale;
+  };
+
+  Projector(const ProjectorOptions& options, const ProjectorShape& shape);
+
+  // What a kind implements: standardised [G, T, F] -> [R, T, D], including output_statistics()
+  // where they are set.
+  virtual at::Tensor project(const at::Tensor& features_GTF) = 0;
+  // Replaces the weights by those of the same function of raw features / with scaled outputs.
+  virtual void fold_features(const Statistics& statistics) = 0;
+  virtual void fold_outputs(const Statistics& statistics) = 0;
+
+  const ProjectorOptions& options() const { return options_; }
+  const Statistics* output_statistics() const { return output_statistics_.get(); }
+
+ private:
+  ProjectorOptions options_;  // norm is never "auto"
+  ProjectorShape shape_;
+  std::shared_ptr<Statistics> feature_statistics_;
+  std::shared_ptr<Statistics> output_statistics_;
+};
+
+// Registered names: linear_residual, mlp, and the baselines, which have no parameters.
+KVALIGN_API std::vector<std::string> projector_kinds();
+
+// The baselines that make sense for a shape: truncate (F >= D) or pad (F < D), interpolate, random.
+KVALIGN_API std::vector<std::string> baseline_kinds(const ProjectorShape& shape);
+
+// Options of a baseline: layer map nearest_depth with own features, no norm, no standardisation.
+KVALIGN_API ProjectorOptions baseline_options(const std::string& kind, int64_t seed);
+
+// Weights are initialised as torch.nn.Linear does, from options.seed: the same on one LibTorch
+// version. Errors: c10::Error for an unknown kind (with the known ones) or norm, sizes that are not
+// positive, G that does not divide R, and a kind that the shape does not allow.
+KVALIGN_API std::shared_ptr<Projector> make_projector(const ProjectorOptions& options,
+                                                      const ProjectorShape& shape);
+
+}  // namespace kvalign
