@@ -1,0 +1,101 @@
+// What an evaluation found, and its three forms: report.json for machines, report.md for people, a
+// table for a terminal. Holds results only; evaluate.h computes them.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kvalign/evaluate/bootstrap.h"
+#include "kvalign/evaluate/machine.h"
+#include "kvalign/evaluate/worst_tokens.h"
+#include "kvalign/format/export.h"
+
+namespace kvalign {
+
+/// A figure by name: r2_keys, r2_values (r2 if flat), relative_error, cosine, mse.
+struct NamedInterval {
+  std::string name;
+  Interval interval;
+};
+
+/// The four figures of reconstruction.h as plain numbers; NaN where undefined.
+struct FigureValues {
+  double mse = 0, relative_error = 0, cosine = 0, r2 = 0;
+};
+
+/// Streams taken together: `keys`, `values`, `all`; only `all` if flat.
+struct GroupFigures {
+  std::string group;
+  FigureValues mean, pooled;
+};
+
+/// What a task head that was trained on true receiver caches says of a row's caches.
+struct TaskFigures {
+  Interval accuracy;
+  Interval accuracy_difference;  ///< to the same head on the true caches, paired
+  Interval disagreement;         ///< share of sequences labelled unlike on the true cache
+};
+
+struct ReportRow {
+  std::string row;         ///< short name
+  std::string text;        ///< what it is
+  std::string checkpoint;  ///< path; empty for a baseline
+  int64_t num_parameters = 0;
+  std::vector<NamedInterval> headline;
+  std::vector<GroupFigures> groups;
+  std::vector<FigureValues> streams;  ///< in the order of Report::stream_names
+  std::optional<TaskFigures> task;
+  std::vector<WorstToken> worst_tokens;
+};
+
+struct AbsentRow {
+  std::string row, why;
+};
+
+/// figure(row) - figure(against), paired over the resamples.
+struct RowDifference {
+  std::string row, against, figure;
+  Interval difference;
+};
+
+/// The task as such: only where the dataset has labels.
+struct TaskSummary {
+  int64_t num_classes = 0;
+  int64_t train_sequences = 0;
+  Interval true_cache;      ///< accuracy of the head on the true receiver caches
+  Interval majority_class;  ///< accuracy of always saying the commonest training label
+};
+
+struct Report {
+  nlohmann::json recipe;   ///< resolved
+  nlohmann::json options;  ///< EvaluateOptions
+  Machine machine;
+  std::string dataset_folder, dataset_sha256, split_sha256;
+  std::string dataset_created_by, sender_model, receiver_model;
+  bool flat = false;
+  int64_t test_sequences = 0, test_documents = 0, test_tokens = 0, train_sequences = 0;
+  int64_t skipped_first_tokens = 0;
+  std::vector<std::string> stream_names;
+  std::vector<ReportRow> rows;
+  std::vector<AbsentRow> absent_rows;
+  std::vector<RowDifference> differences;
+  std::optional<TaskSummary> task;
+  std::vector<std::string> warnings;
+};
+
+/// Schema 1: {"schema", "recipe", "evaluate", "machine", "dataset", "reconstruction": {"rows",
+/// ...}, "task"}. NaN is null. Later evaluations add keys beside `reconstruction`.
+KVALIGN_API nlohmann::json to_json(const Report& report);
+/// Headline table, differences, layers of the first checkpoint, worst tokens, definitions.
+KVALIGN_API std::string to_markdown(const Report& report);
+/// The headline table in aligned columns.
+KVALIGN_API std::string to_text(const Report& report);
+
+/// Makes `folder` where needed and writes report.json and report.md, each in one step.
+/// Throws std::runtime_error naming the path.
+KVALIGN_API void write_report(const Report& report, const std::string& folder);
+
+}  // namespace kvalign
