@@ -1,0 +1,65 @@
+// One optimisation step: forward, loss, backward, update. Knows nothing of epochs, files or events.
+// Nothing here waits for the device: losses, norms and counters stay there until somebody reads
+// them.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "kvalign/core/safetensors.h"
+#include "kvalign/dataset/paired_dataset.h"
+#include "kvalign/format/export.h"
+#include "kvalign/loss/multi_task_loss.h"
+#include "kvalign/projector/kv_projector.h"
+#include "kvalign/train/adamw.h"
+#include "kvalign/train/train_options.h"
+
+namespace kvalign {
+
+/// Steps whose gradients were not finite, and were skipped.
+struct SkippedSteps {
+  int64_t total = 0;
+  int64_t longest_row = 0;  ///< most of them one after the other
+};
+
+struct StepOutcome {
+  LossValue loss;        ///< before the update; detached scalars on the device
+  at::Tensor grad_norm;  ///< float32 [] on the device, before clipping
+};
+
+class KVALIGN_API ProjectorTrainer {
+ public:
+  /// `projector` and `loss` are borrowed and must be on `device`. Throws c10::Error for a projector
+  /// without parameters.
+  ProjectorTrainer(KvProjector& projector, const MultiTaskLoss& loss, const TrainOptions& options,
+                   c10::Device device);
+
+  /// Trains on one batch of CPU tensors. A step with gradients that are not finite changes nothing
+  /// but the counters.
+  StepOutcome step(const PairedBatch& batch, double learning_rate);
+
+  /// Loss of one batch in float32, without gradients.
+  LossValue evaluate(const PairedBatch& batch) const;
+
+  /// Waits for the device.
+  SkippedSteps skipped_steps() const;
+
+  /// `module.<name>`, `optimiser.<name>` and `skipped_steps`: shared, on the device.
+  std::vector<NamedTensor> state() const;
+
+  /// Copies what state() gave out. Throws c10::Error naming a missing tensor or a wrong shape.
+  void load_state(const std::vector<NamedTensor>& tensors);
+
+ private:
+  KvProjector& projector_;
+  const MultiTaskLoss& loss_;
+  TrainOptions options_;
+  c10::Device device_;
+  AdamW optimiser_;
+  at::Tensor skipped_steps_;  ///< float64 [3]: in total, in the present row, in the longest row
+};
+
+}  // namespace kvalign

@@ -1,0 +1,34 @@
+// The top of a recipe; every section describes itself.
+#include "kvalign/train/recipe.h"
+
+#include "kvalign/dataset/paired_dataset.h"
+
+namespace kvalign {
+
+void DatasetOptions::describe(OptionVisitor& visitor) {
+  visitor.field({.name = "folder", .help = "of the paired dataset", .required = true}, folder);
+  visitor.field(
+      {"skip_first_tokens",
+       "tokens left out at the start of each sequence; -1: the dataset's attention sinks", -1},
+      skip_first_tokens);
+}
+
+void Recipe::describe(OptionVisitor& visitor) {
+  visitor.field({.name = "run_folder", .help = "where the run's files go", .required = true},
+                run_folder);
+  visitor.field({.name = "device", .help = "auto, cpu, cuda or cuda:N", .required = true}, device);
+  visitor.field({"threads", "CPU threads; 0: one a core", 0}, threads);
+  visitor.field({"seed", "of the order of training batches", 0}, seed);
+  visitor.section("dataset", "the paired caches", dataset);
+  visitor.section("split", "which sequences are held out", split);
+  visitor.section("loader", "how batches are made", loader);
+  visitor.section("projector", "what is trained", projector);
+  visitor.section("loss", "what it is trained on", loss);
+  visitor.section("train", "how it is trained", train);
+}
+
+int64_t num_skipped_tokens(const DatasetOptions& options, const PairedDataset& dataset) {
+  return options.skip_first_tokens >= 0 ? options.skip_first_tokens : dataset.index().num_sinks;
+}
+
+}  // namespace kvalign
