@@ -1,0 +1,180 @@
+"""Text, chats or image-text pairs -> token sequences, each tagged with its document.
+
+A document is what a train/held-out split must not cut through. Text files: articles of a wikitext file (lines
+like " = Title = "), else pieces between lines "<|endoftext|>", else the whole file; a folder: one
+document a file. Chat and image-text: JSONL, one document a line.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import random
+import re
+
+from . import CaptureError
+
+WIKITEXT_TITLE = re.compile(r"^ = [^=].* = ?$", re.MULTILINE)
+END_OF_TEXT = re.compile(r"^<\|endoftext\|>[ \t]*$", re.MULTILINE)
+SHORTEST = 16  # a chat or image-text sequence below this says little and is dropped
+
+
+@dataclasses.dataclass
+class Sequence:
+    tokens: list          # token ids, BOS included where the tokenizer adds one
+    document: int         # dataset-wide id
+    item: dict = None     # image-text only: {"image": path, "text": prompt}
+
+
+def read_utf8(path):
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise CaptureError(f"--input {path}: no such file or folder") from error
+    except UnicodeDecodeError as error:
+        raise CaptureError(f"--input {path}: expected UTF-8 text, got byte {error.object[error.start]:#x} at offset {error.start}") from error
+
+
+def split_text(text):
+    """Documents of one text file, by the first rule that finds a boundary."""
+    if END_OF_TEXT.search(text):
+        pieces = END_OF_TEXT.split(text)
+    elif WIKITEXT_TITLE.search(text):
+        starts = [match.start() for match in WIKITEXT_TITLE.finditer(text)]
+        pieces = [text[begin:end] for begin, end in zip([0] + starts, starts + [len(text)])]
+    else:
+        pieces = [text]
+    return [piece.strip("\n") for piece in pieces if piece.strip()]
+
+
+def files_of(path):
+    """The files of an input, sorted; a folder is walked, hidden files left out."""
+    path = pathlib.Path(path)
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    if not files:
+        raise CaptureError(f"--input {path}: the folder holds no files")
+    return files
+
+
+def read_jsonl(path, required):
+    """Objects of a JSONL file; each must have the required keys."""
+    for number, line in enumerate(read_utf8(path).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise CaptureError(f"{path}:{number}: not JSON ({error})") from error
+        missing = [key for key in required if not isinstance(value, dict) or key not in value]
+        if missing:
+            raise CaptureError(f"{path}:{number}: expected an object with {', '.join(required)}; {', '.join(missing)} is missing")
+        yield number, value
+
+
+def read_documents(path, kind):
+    """Documents of one --input: strings (text), message lists (chat) or dicts (image-text)."""
+    documents = []
+    for file in files_of(path):
+        if kind == "text":
+            pieces = split_text(read_utf8(file))
+            documents += pieces if not pathlib.Path(path).is_dir() else ["\n".join(pieces)] if pieces else []
+        elif kind == "chat":
+            documents += [value["messages"] for _, value in read_jsonl(file, ("messages",))]
+        else:
+            for number, value in read_jsonl(file, ("image", "text")):
+                image = file.parent / value["image"]
+                if not image.is_file():
+                    raise CaptureError(f"{file}:{number}: image {image} does not exist")
+                documents.append({"image": str(image), "text": value["text"]})
+    if not documents:
+        raise CaptureError(f"--input {path}: no {kind} documents found")
+    return documents
+
+
+def digest(path):
+    """SHA-256 of a file, or of the names and contents of a folder's files."""
+    files = files_of(path)
+    if not pathlib.Path(path).is_dir():
+        return hashlib.sha256(files[0].read_bytes()).hexdigest()
+    total = hashlib.sha256()
+    for file in files:
+        total.update(str(file.relative_to(path)).encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()
+
+
+class Cutter:
+    """Cuts documents into consecutive sequences of `num_tokens`, each a prefill of its own.
+
+    Where the tokenizer puts a BOS before a text, every sequence starts with it. The rest of a text that does not
+    fill a sequence is dropped; a chat or image-text document may be one shorter sequence.
+    """
+
+    def __init__(self, tokenizer, num_tokens, kind, encode_item=None):
+        self._tokenizer, self._num_tokens, self._kind, self._encode_item = tokenizer, num_tokens, kind, encode_item
+        special = tokenizer("").input_ids
+        self._prefix = special[:1] if special and special[0] == tokenizer.bos_token_id else []
+
+    def cut(self, document):
+        """List of (tokens, item)."""
+        if self._kind == "image-text":
+            tokens = self._encode_item(document)
+            # An image must not be cut in two, so a pair is one sequence or none.
+            return [(tokens, document)] if SHORTEST <= len(tokens) <= self._num_tokens else []
+        if self._kind == "chat":
+            document = self._tokenizer.apply_chat_template(document, tokenize=False)
+        tokens = self._tokenizer(document, add_special_tokens=False).input_ids
+        if self._prefix and tokens[:1] == self._prefix:
+            tokens = tokens[1:]
+        step = self._num_tokens - len(self._prefix)
+        pieces = [self._prefix + tokens[begin:begin + step] for begin in range(0, len(tokens), step)]
+        shortest = self._num_tokens if self._kind == "text" else min(SHORTEST, self._num_tokens)
+        return [(piece, None) for piece in pieces if len(piece) >= shortest]
+
+
+def take_sequences(documents, first_id, cutter, wanted, generator):
+    """Up to `wanted` sequences: the first of every document in random order, then the second of every one, ...
+
+    So a small capture still sees many documents, and a split by document stays fine-grained.
+    """
+    order = list(range(len(documents)))
+    generator.shuffle(order)
+    pieces, taken, depth = {}, [], 0
+    while len(taken) < wanted:
+        before = len(taken)
+        for index in order:
+            if index not in pieces:
+                pieces[index] = cutter.cut(documents[index])
+            if depth < len(pieces[index]) and len(taken) < wanted:
+                tokens, item = pieces[index][depth]
+                taken.append(Sequence(tokens, first_id + index, item))
+            if len(taken) == wanted:
+                break
+        depth += 1
+        if len(taken) == before:
+            break
+    return taken
+
+
+def plan_sequences(options, cutter):
+    """The sequences of the whole capture in the order they are run: shuffled, so that any shard is a sample of all."""
+    generator = random.Random(options.seed)
+    shares = options.shares or [1.0]
+    groups = [read_documents(path, options.format) for path in options.input]
+    if not options.shares:
+        groups = [[document for group in groups for document in group]]
+    sequences, first_id = [], 0
+    remaining, total = options.sequences, sum(shares)
+    for index, documents in enumerate(groups):
+        wanted = remaining if index == len(groups) - 1 else round(options.sequences * shares[index] / total)
+        taken = take_sequences(documents, first_id, cutter, wanted, generator)
+        if len(taken) < wanted:
+            where = options.input[index] if options.shares else " ".join(options.input)
+            raise CaptureError(f"--input {where}: expected {wanted} sequences of {options.tokens} tokens, its {len(documents)} "
+                               f"documents give {len(taken)}. Lower --sequences or --tokens, or add text.")
+        sequences += taken
+        remaining -= wanted
+        first_id += len(documents)
+    generator.shuffle(sequences)
+    return sequences
