@@ -24,6 +24,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kvalign/format/export.h"
@@ -84,14 +85,17 @@ DescribeOptions describe_options(Options& options) {
 }  // namespace detail
 
 /// Reads a YAML recipe (none where `yaml_path` is empty) into `options`, then each `key.path=value`
-/// of `sets` in order; the value is parsed as YAML. Fields that are not named keep what they hold.
+/// of `sets` in order; the value is parsed as YAML. Fields that are not named keep what they hold;
+/// where it throws, all do.
 /// Types, limits and choices of what was given are checked; required fields are not
 /// (validate_options). Throws std::invalid_argument naming the key, the file and line (or the
 /// --set), and what is known.
 template <class Options>
 void read_options(Options& options, const std::string& yaml_path,
                   const std::vector<std::string>& sets = {}) {
-  detail::read_options(detail::describe_options(options), yaml_path, sets);
+  Options copy = options;
+  detail::read_options(detail::describe_options(copy), yaml_path, sets);
+  options = std::move(copy);
 }
 
 /// Checks limits, choices and required fields of a struct filled by any means.
@@ -102,15 +106,16 @@ void validate_options(const Options& options) {
   detail::validate_options(detail::describe_options(copy));
 }
 
-/// Block YAML in the order of the description. Reading it back gives equal fields, bit for bit.
+/// Block YAML in the order of the description. Reading it back gives equal fields, bit for bit,
+/// unless validate_options refuses them.
 template <class Options>
 std::string options_to_yaml(const Options& options) {
   Options copy = options;
   return detail::options_to_yaml(detail::describe_options(copy));
 }
 
-/// One line a field for `--help`: dotted key, type, help, what is allowed and the value held (the
-/// default).
+/// Two lines a field for `--help`: dotted key, what is allowed and the value held (the default),
+/// then the help. Ends with a newline.
 template <class Options>
 std::string options_help(const Options& options) {
   Options copy = options;

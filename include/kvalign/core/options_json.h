@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 
 #include "kvalign/core/options.h"
 
@@ -15,8 +16,7 @@ KVALIGN_API void options_from_json(const DescribeOptions& describe, const nlohma
                                    const std::string& source);
 }  // namespace detail
 
-/// A JSON object with one member a field or section. Non-finite numbers, which JSON lacks, are
-/// written as the strings "inf", "-inf" and "nan".
+/// A JSON object with one member a field or section.
 template <class Options>
 nlohmann::json options_to_json(const Options& options) {
   Options copy = options;
@@ -28,7 +28,9 @@ nlohmann::json options_to_json(const Options& options) {
 template <class Options>
 void options_from_json(Options& options, const nlohmann::json& json,
                        const std::string& source = "JSON options") {
-  detail::options_from_json(detail::describe_options(options), json, source);
+  Options copy = options;
+  detail::options_from_json(detail::describe_options(copy), json, source);
+  options = std::move(copy);
 }
 
 }  // namespace kvalign
