@@ -23,7 +23,8 @@ struct KVALIGN_API LayerMapOptions {
 
 // For each receiver layer l of Lr the sender layers of Ls that feed it, in the order in which their
 // features are concatenated:
-//   nearest_depth  round(l (Ls - 1) / (Lr - 1)), halves up: equal relative depth
+//   nearest_depth  round(l (Ls - 1) / (Lr - 1)), halves up: equal relative depth;
+//                  a receiver of one layer reads the last sender layer
 //   last_aligned   max(0, Ls - Lr + l): counted from the last layer, the first one serves the rest
 //   top_k          options.layers, k = options.layers.size() / Lr for each
 //   all            0 .. Ls - 1

@@ -80,12 +80,17 @@ class KVALIGN_API Projector : public torch::nn::Module {
   // What a kind implements: standardised [G, T, F] -> [R, T, D], including output_statistics()
   // where they are set.
   virtual at::Tensor project(const at::Tensor& features_GTF) = 0;
-  // Replaces the weights by those of the same function of raw features / with scaled outputs.
-  virtual void fold_features(const Statistics& statistics) = 0;
-  virtual void fold_outputs(const Statistics& statistics) = 0;
+  // Multiplies statistics into the weights: fold_features gives the same function of raw features,
+  // fold_outputs the one whose outputs have mean and scale. Never called for a kind without
+  // parameters.
+  virtual void fold_features(const Statistics&) {}
+  virtual void fold_outputs(const Statistics&) {}
 
   const ProjectorOptions& options() const { return options_; }
-  const Statistics* output_statistics() const { return output_statistics_.get(); }
+  // What project() multiplies by and adds at the end, [R, D]; both undefined where there is
+  // nothing.
+  at::Tensor output_mean() const;
+  at::Tensor output_scale() const;
 
  private:
   ProjectorOptions options_;  // norm is never "auto"

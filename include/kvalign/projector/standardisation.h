@@ -25,7 +25,7 @@ struct FeatureStatistics {
 // are merged, so nothing large is subtracted). Batches are not kept.
 class KVALIGN_API StatisticsAccumulator {
  public:
-  // features_GTF and targets_RTD of the same tokens, floating point, any device.
+  // features_GTF and targets_RTD of the same tokens, float32 or float64, any device.
   // Errors: c10::Error for shapes that differ from the first batch or a different T.
   void add(const at::Tensor& features_GTF, const at::Tensor& targets_RTD);
 

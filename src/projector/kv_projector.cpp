@@ -1,0 +1,69 @@
+// Geometry checks around a plan and a projector; see the header for shapes.
+#include "kvalign/projector/kv_projector.h"
+
+#include <ATen/ATen.h>
+
+#include <string>
+#include <utility>
+
+namespace kvalign {
+namespace {
+
+ProjectorShape shape_of(const FeaturePlan& plan, const KvGeometry& receiver) {
+  return {.num_groups = plan.num_groups(),
+          .num_features = plan.num_features(),
+          .num_streams = plan.num_streams(),
+          .width = receiver.width()};
+}
+
+// truncate, pad and interpolate say nothing about several streams in a row.
+void check_baseline_reads_one_stream(const ProjectorOptions& options, const FeaturePlan& plan,
+                                     const KvGeometry& sender) {
+  const bool resizes =
+      options.kind == "truncate" || options.kind == "pad" || options.kind == "interpolate";
+  TORCH_CHECK(!resizes || (plan.num_features() == sender.width() &&
+                           plan.num_groups() == plan.num_streams()),
+              "KvProjector: kind ", options.kind,
+              " expects one sender stream for each receiver stream, got layer map '",
+              options.layer_map.kind, "' with features '", options.layer_map.features,
+              "'. Use nearest_depth with own features.");
+}
+
+void check_geometry_matches(const KvGeometry& expected, const KvGeometry& got) {
+  const auto check = [&](const char* field, const auto& wanted, const auto& came) {
+    TORCH_CHECK(wanted == came, "KvProjector::project: expected a cache of '", expected.model,
+                "' with ", field, " ", wanted, ", got ", came, " ('", got.model,
+                "'). Was this cache captured from another model?");
+  };
+  check("num_layers", expected.num_layers, got.num_layers);
+  check("num_kv_heads", expected.num_kv_heads, got.num_kv_heads);
+  check("head_dim", expected.head_dim, got.head_dim);
+  check("model name", expected.model, got.model);
+}
+
+}  // namespace
+
+KvProjector::KvProjector(const ProjectorOptions& options, KvGeometry sender, KvGeometry receiver)
+    : options_(options),
+      sender_(std::move(sender)),
+      receiver_(std::move(receiver)),
+      plan_(sender_, receiver_, options.layer_map) {
+  check_baseline_reads_one_stream(options_, plan_, sender_);
+  projector_ = make_projector(options_, shape_of(plan_, receiver_));
+}
+
+at::Tensor KvProjector::project(const at::Tensor& sender_STd) const {
+  return projector_->forward(plan_.gather(sender_STd));
+}
+
+KvCache KvProjector::project(const KvCache& sender_cache) const {
+  TORCH_CHECK(!is_flat(sender_),
+              "KvProjector::project: a flat cache has no keys and values; pass its [1, tokens, ",
+              sender_.width(), "] tensor.");
+  check_geometry_matches(sender_, sender_cache.geometry());
+  const at::NoGradGuard no_gradients;
+  const at::Tensor streams_STd = sender_cache.streams().to(at::kFloat);
+  return KvCache::from_streams(receiver_, project(streams_STd).contiguous());
+}
+
+}  // namespace kvalign
