@@ -21,7 +21,7 @@ namespace kvalign {
 class MappedFile;
 
 struct TensorInfo {
-  at::ScalarType dtype;
+  at::ScalarType dtype = at::ScalarType::Undefined;
   std::vector<int64_t> shape;  // empty: a scalar
   int64_t begin = 0;           // bytes from the start of the data section
   int64_t end = 0;
