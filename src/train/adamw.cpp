@@ -4,7 +4,7 @@
 #include <ATen/Functions.h>
 #include <c10/util/Exception.h>
 
-#include <algorithm>
+#include <optional>
 
 namespace kvalign {
 
@@ -62,20 +62,6 @@ std::vector<NamedTensor> AdamW::state() const {
     tensors.push_back({"step." + names_[i], steps_[i]});
   }
   return tensors;
-}
-
-void AdamW::load_state(const std::vector<NamedTensor>& tensors) {
-  for (const NamedTensor& own : state()) {
-    const auto saved = std::find_if(tensors.begin(), tensors.end(), [&](const NamedTensor& tensor) {
-      return tensor.name == own.name;
-    });
-    TORCH_CHECK(saved != tensors.end(), "AdamW::load_state: tensor ", own.name,
-                " is missing. Was this state saved by another projector?");
-    TORCH_CHECK(saved->tensor.sizes() == own.tensor.sizes(), "AdamW::load_state: expected ",
-                own.name, " of shape ", own.tensor.sizes(), ", got ", saved->tensor.sizes(),
-                ". Was this state saved by another projector?");
-    own.tensor.copy_(saved->tensor);
-  }
 }
 
 }  // namespace kvalign

@@ -54,9 +54,6 @@ class KVALIGN_API AdamW {
   /// shared.
   std::vector<NamedTensor> state() const;
 
-  /// Copies what state() gave out. Throws c10::Error naming a missing tensor or a wrong shape.
-  void load_state(const std::vector<NamedTensor>& tensors);
-
  private:
   std::vector<at::Tensor> gradients() const;
 

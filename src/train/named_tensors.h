@@ -1,0 +1,33 @@
+// Tensors of a module or an optimiser by name: what states and checkpoints are made of.
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <string>
+#include <vector>
+
+#include "kvalign/core/safetensors.h"
+#include "kvalign/projector/projector.h"
+
+namespace kvalign {
+
+/// Parameters and buffers with `prefix` before each name; shared, not copied.
+std::vector<NamedTensor> named_tensors(const torch::nn::Module& module, const std::string& prefix);
+
+/// Copies from `saved` into each of `own`. Throws c10::Error naming a missing tensor or a wrong
+/// shape; `where` opens the text. Tensors of `saved` that are not in `own` are left alone.
+void copy_by_name(const std::vector<NamedTensor>& own, const std::vector<NamedTensor>& saved,
+                  const std::string& where);
+
+/// Those of `tensors` whose names start with `prefix`, without it.
+std::vector<NamedTensor> with_prefix_removed(const std::vector<NamedTensor>& tensors,
+                                             const std::string& prefix);
+
+/// Whether a module whose tensors these are standardises its features or outputs.
+bool has_statistics(const std::vector<NamedTensor>& tensors);
+
+/// Means of 0 and scales of 1 for `shape`: they give a new module the buffers that saved ones go
+/// into.
+FeatureStatistics identity_statistics(const ProjectorShape& shape);
+
+}  // namespace kvalign

@@ -1,0 +1,93 @@
+// The step itself, and the counters that live on the device.
+#include "kvalign/train/projector_trainer.h"
+
+#include <ATen/ATen.h>
+
+#include "autocast.h"
+#include "named_tensors.h"
+
+namespace kvalign {
+
+namespace {
+
+NamedParameters parameters_of(const Projector& projector) {
+  NamedParameters parameters;
+  for (const auto& item : projector.named_parameters()) {
+    parameters.emplace_back(item.key(), item.value());
+  }
+  TORCH_CHECK(
+      !parameters.empty(),
+      "ProjectorTrainer: this kind of projector has no parameters, so there is nothing to train. "
+      "Baselines are evaluated as they are");
+  return parameters;
+}
+
+// Pinned memory lets the copy overlap with what the device is doing; on the CPU nothing is copied.
+at::Tensor to_device(const at::Tensor& tensor, c10::Device device) {
+  return device.is_cuda() ? tensor.pin_memory().to(device, /*non_blocking=*/true) : tensor;
+}
+
+}  // namespace
+
+ProjectorTrainer::ProjectorTrainer(KvProjector& projector, const MultiTaskLoss& loss,
+                                   const TrainOptions& options, c10::Device device)
+    : projector_(projector),
+      loss_(loss),
+      options_(options),
+      device_(device),
+      optimiser_(parameters_of(projector.projector()), {.weight_decay = options.weight_decay,
+                                                        .beta1 = options.beta1,
+                                                        .beta2 = options.beta2,
+                                                        .epsilon = options.epsilon}),
+      skipped_steps_(at::zeros({3}, at::TensorOptions(device).dtype(at::kDouble))) {}
+
+StepOutcome ProjectorTrainer::step(const PairedBatch& batch, double learning_rate) {
+  at::Tensor predicted_RTD;
+  {
+    const AutocastScope autocast(device_.type(), options_.autocast == "bfloat16");
+    predicted_RTD = projector_.project(to_device(batch.sender_STd, device_));
+  }
+  LossValue loss = loss_.compute({.predicted_RTD = std::move(predicted_RTD),
+                                  .target_RTD = to_device(batch.receiver_RTD, device_),
+                                  .sequence_offsets = batch.sequence_offsets});
+  optimiser_.zero_grad();
+  loss.total.backward();
+  loss.total = loss.total.detach();
+
+  const StepControl control = optimiser_.measure_gradients(options_.gradient_clip);
+  optimiser_.step(learning_rate, control);
+
+  const at::Tensor skipped = control.found_inf.to(at::kDouble);
+  const at::Tensor present_row = (skipped_steps_[1] + 1) * skipped;
+  skipped_steps_ = at::stack(
+      {skipped_steps_[0] + skipped, present_row, at::maximum(skipped_steps_[2], present_row)});
+  return {std::move(loss), control.grad_norm};
+}
+
+LossValue ProjectorTrainer::evaluate(const PairedBatch& batch) const {
+  const at::NoGradGuard no_grad;
+  return loss_.compute({.predicted_RTD = projector_.project(to_device(batch.sender_STd, device_)),
+                        .target_RTD = to_device(batch.receiver_RTD, device_),
+                        .sequence_offsets = batch.sequence_offsets});
+}
+
+SkippedSteps ProjectorTrainer::skipped_steps() const {
+  const at::Tensor counts = skipped_steps_.cpu();
+  const double* count = counts.const_data_ptr<double>();
+  return {.total = static_cast<int64_t>(count[0]), .longest_row = static_cast<int64_t>(count[2])};
+}
+
+std::vector<NamedTensor> ProjectorTrainer::state() const {
+  std::vector<NamedTensor> tensors = named_tensors(projector_.projector(), "module.");
+  for (const NamedTensor& tensor : optimiser_.state()) {
+    tensors.push_back({"optimiser." + tensor.name, tensor.tensor});
+  }
+  tensors.push_back({"skipped_steps", skipped_steps_});
+  return tensors;
+}
+
+void ProjectorTrainer::load_state(const std::vector<NamedTensor>& tensors) {
+  copy_by_name(state(), tensors, "ProjectorTrainer::load_state");
+}
+
+}  // namespace kvalign
