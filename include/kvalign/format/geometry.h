@@ -31,7 +31,7 @@ struct RopeOptions {
   double theta = 10000.0;  // base of the geometric series of frequencies
   RopePairing pairing = RopePairing::kHalf;
   int64_t rotary_dim = 0;  // first elements of a head that are turned; even, at most head_dim
-  RopeScaling scaling;
+  RopeScaling scaling = {};
 
   bool operator==(const RopeOptions&) const = default;
 };

@@ -1,0 +1,45 @@
+// One shard of a paired dataset, mapped, with every tensor's name, dtype and shape checked against
+// the index. Internal to dataset/.
+//
+// Shapes: T tokens of the shard, S its sequences, d sender width, D receiver width
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "kvalign/core/safetensors.h"
+#include "kvalign/dataset/dataset_index.h"
+
+namespace kvalign {
+
+/// A stored stream of a shard: [T, width] of the shard's dtype, a view of the mapping.
+struct StoredStream {
+  std::string name;  ///< e.g. sender.keys.3
+  at::Tensor cache;
+};
+
+struct Shard {
+  SafetensorsFile file;
+  at::ScalarType dtype;                              ///< of all its caches
+  std::vector<StoredStream> sender_Td, receiver_TD;  ///< in the order of stream_names()
+  std::vector<int64_t> sequence_offsets;             ///< S + 1
+  at::Tensor token_ids;                              ///< [T] int32 or undefined
+  std::vector<int64_t> labels, documents;            ///< S, or empty
+};
+
+/// Opens and checks one shard. Errors name the file and the tensor (c10::Error).
+Shard open_shard(const std::filesystem::path& folder, const DatasetIndex& index,
+                 const ShardEntry& entry);
+
+/// Position of the first NaN or infinity of `count` floats, or -1.
+int64_t first_non_finite(const float* values, int64_t count);
+
+/// Rows [first, first + count) of a stored stream as float32 into `output`, [count, width]
+/// contiguous. Returns the position of the first value that is not finite, counted from the first
+/// row, or -1. Stays on the calling thread.
+int64_t copy_rows(const at::Tensor& cache, int64_t first, int64_t count, float* output);
+
+}  // namespace kvalign
