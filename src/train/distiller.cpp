@@ -1,0 +1,146 @@
+// The public face of a run, and how a run starts.
+#include "kvalign/train/distiller.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <sstream>
+#include <stdexcept>
+
+#include "distillation_run.h"
+#include "kvalign/core/device.h"
+#include "kvalign/core/files.h"
+#include "named_tensors.h"
+#include "preparation.h"
+
+namespace kvalign {
+
+namespace {
+
+// What may differ between a run and its resumption is left out.
+std::string fingerprint(Recipe recipe) {
+  recipe.run_folder.clear();
+  recipe.device.clear();
+  recipe.threads = 0;
+  return options_to_yaml(recipe);
+}
+
+std::string first_difference(const std::string& before, const std::string& now) {
+  std::istringstream before_lines(before), now_lines(now);
+  std::string before_line, now_line;
+  while (std::getline(before_lines, before_line) && std::getline(now_lines, now_line)) {
+    if (before_line != now_line) return "\"" + before_line + "\" became \"" + now_line + "\"";
+  }
+  return "the recipe has other fields";
+}
+
+}  // namespace
+
+TrainObserver::~TrainObserver() = default;
+
+DistillResult distill(const Recipe& recipe, const DistillControl& control) {
+  validate_options(recipe);
+  return DistillationRun(recipe, control).run();
+}
+
+DistillationRun::DistillationRun(const Recipe& recipe, const DistillControl& control)
+    : recipe_(recipe),
+      control_(control),
+      observer_(control.observer ? *control.observer : silent_observer_),
+      device_(resolve_device(recipe.device)),
+      folder_(recipe.run_folder, control.resume),
+      dataset_(PairedDataset::open(recipe.dataset.folder)),
+      split_(split_by_sequence(*dataset_, recipe.split)) {
+  projector_ = std::make_shared<KvProjector>(recipe_.projector, dataset_->index().sender.geometry,
+                                             dataset_->index().receiver.geometry);
+  train_loader_ = std::make_unique<BatchLoader>(dataset_, split_.train,
+                                                loader_options(recipe_, *dataset_, true));
+  if (!split_.validation.empty()) {
+    validation_loader_ = std::make_unique<BatchLoader>(dataset_, split_.validation,
+                                                       loader_options(recipe_, *dataset_, false));
+  }
+  for (int64_t epoch = 0; epoch < recipe_.train.epochs; ++epoch) {
+    total_steps_ += train_loader_->num_batches(epoch);
+  }
+  const auto& saved = folder_.saved_state();
+  if (saved) check_same_recipe(*saved);
+  folder_.open_logs();
+  saved ? resume(*saved) : start_new();
+  start_step_ = progress_.step;
+  log_tokens_ = progress_.tokens;
+  start_time_ = log_time_ = std::chrono::steady_clock::now();
+}
+
+void DistillationRun::check_same_recipe(const TrainingState& saved) const {
+  const std::string now = fingerprint(recipe_);
+  if (saved.recipe != now) {
+    throw std::runtime_error(folder_.state() +
+                             ": the recipe has changed since this run was saved: " +
+                             first_difference(saved.recipe, now) +
+                             ". Resume with the old recipe, or start in another run_folder");
+  }
+  if (saved.dataset_sha256 != dataset_->sha256()) {
+    throw std::runtime_error(folder_.state() + ": expected the dataset with SHA-256 " +
+                             saved.dataset_sha256 + ", got " + dataset_->sha256() + " in " +
+                             recipe_.dataset.folder + ". Start in another run_folder");
+  }
+}
+
+void DistillationRun::start_new() {
+  write_file_atomically(folder_.file("config.yaml"), options_to_yaml(recipe_));
+  const Preparation preparation = prepare(recipe_, dataset_, split_, projector_->plan());
+  if (preparation.statistics) projector_->projector().set_standardisation(*preparation.statistics);
+  if (preparation.task_head) task_head_ = preparation.task_head->head;
+  make_trainer();
+  folder_.metrics().event("start", {{"num_parameters", projector_->projector().num_parameters()},
+                                    {"train_sequences", split_.train.size()},
+                                    {"train_tokens", train_loader_->num_tokens()},
+                                    {"validation_sequences", split_.validation.size()},
+                                    {"total_steps", total_steps_},
+                                    {"dataset_sha256", dataset_->sha256()},
+                                    {"split_sha256", split_.sha256}});
+  if (preparation.task_head) {
+    const TaskHeadFit& fit = *preparation.task_head;
+    task_head_accuracy_ = fit.held_out_accuracy;
+    folder_.metrics().event("task_head", {{"training_accuracy", fit.training_accuracy},
+                                          {"held_out_accuracy", fit.held_out_accuracy},
+                                          {"majority_accuracy", fit.majority_accuracy}});
+  }
+}
+
+void DistillationRun::resume(const TrainingState& saved) {
+  progress_ = saved.progress;
+  if (has_statistics(saved.tensors)) {
+    projector_->projector().set_standardisation(
+        identity_statistics(projector_->projector().shape()));
+  }
+  const std::vector<NamedTensor> head = with_prefix_removed(saved.tensors, "task_head.");
+  for (const NamedTensor& tensor : head) {
+    if (!task_head_) task_head_.emplace();
+    (tensor.name == "weight" ? task_head_->weight_KC : task_head_->bias_K) = tensor.tensor;
+  }
+  make_trainer();
+  trainer_->load_state(saved.tensors);
+}
+
+void DistillationRun::make_trainer() {
+  projector_->projector().to(device_);
+  if (task_head_) task_head_ = task_head_->to(device_);
+  loss_ = std::make_unique<MultiTaskLoss>(recipe_.loss, task_head_);
+  trainer_ = std::make_unique<ProjectorTrainer>(*projector_, *loss_, recipe_.train, device_);
+}
+
+void DistillationRun::save_state() {
+  TrainingState state{.progress = progress_,
+                      .recipe = fingerprint(recipe_),
+                      .dataset_sha256 = dataset_->sha256(),
+                      .tensors = trainer_->state()};
+  if (task_head_) {
+    state.tensors.push_back({"task_head.weight", task_head_->weight_KC});
+    state.tensors.push_back({"task_head.bias", task_head_->bias_K});
+  }
+  folder_.save(std::move(state));
+  observer_.on_save("training_state", folder_.state());
+}
+
+}  // namespace kvalign

@@ -1,0 +1,73 @@
+// Passes over the data before training.
+#include "preparation.h"
+
+#include <ATen/ATen.h>
+
+#include <vector>
+
+#include "kvalign/loss/pooling.h"
+
+namespace kvalign {
+
+namespace {
+
+// Collects what one part of the split contributes.
+struct Pass {
+  StatisticsAccumulator* statistics = nullptr;
+  bool pool = false;
+  std::vector<at::Tensor> pooled_BC, labels_B;
+
+  TaskHeadData task_data() const { return {at::cat(pooled_BC), at::cat(labels_B)}; }
+};
+
+void run_pass(BatchLoader& loader, const FeaturePlan& plan, Pass& pass) {
+  const at::NoGradGuard no_grad;
+  loader.start(/*epoch=*/0);
+  for (PairedBatch batch; loader.next(batch);) {
+    if (pass.statistics) pass.statistics->add(plan.gather(batch.sender_STd), batch.receiver_RTD);
+    if (pass.pool) {
+      pass.pooled_BC.push_back(mean_pool(batch.receiver_RTD, batch.sequence_offsets));
+      pass.labels_B.push_back(batch.labels);
+    }
+  }
+}
+
+}  // namespace
+
+LoaderOptions loader_options(const Recipe& recipe, const PairedDataset& dataset, bool shuffle) {
+  LoaderOptions options = recipe.loader;
+  options.shuffle = shuffle && options.shuffle;
+  options.skip_first_tokens = num_skipped_tokens(recipe.dataset, dataset);
+  options.seed = recipe.seed;
+  return options;
+}
+
+Preparation prepare(const Recipe& recipe, std::shared_ptr<const PairedDataset> dataset,
+                    const Split& split, const FeaturePlan& plan) {
+  const bool standardise =
+      recipe.projector.standardise_features || recipe.projector.standardise_targets;
+  const bool needs_task_head = recipe.loss.task > 0;
+  TORCH_CHECK(!needs_task_head || dataset->has_labels(), "distill: loss.task is ", recipe.loss.task,
+              ", but the dataset ", dataset->folder().string(),
+              " has no labels to train a task head on. Set loss.task=0, or add labels");
+
+  Preparation preparation;
+  StatisticsAccumulator statistics;
+  Pass training{.statistics = standardise ? &statistics : nullptr, .pool = needs_task_head};
+  if (standardise || needs_task_head) {
+    BatchLoader loader(dataset, split.train, loader_options(recipe, *dataset, /*shuffle=*/false));
+    run_pass(loader, plan, training);
+  }
+  if (standardise) preparation.statistics = statistics.finish();
+  if (needs_task_head) {
+    Pass held_out{.pool = true};
+    const auto& sequences = split.validation.empty() ? split.train : split.validation;
+    BatchLoader loader(dataset, sequences, loader_options(recipe, *dataset, /*shuffle=*/false));
+    run_pass(loader, plan, held_out);
+    preparation.task_head =
+        train_task_head(training.task_data(), held_out.task_data(), recipe.loss.task_head);
+  }
+  return preparation;
+}
+
+}  // namespace kvalign
