@@ -1,0 +1,42 @@
+// Names the sections of a recipe file. What is in them is described where it is used.
+#include "recipe_file.h"
+
+namespace kvalign::tools {
+namespace {
+
+void describe_dataset(OptionVisitor& visitor, DatasetOptions& dataset) {
+  visitor.section("dataset", "the paired caches", dataset);
+}
+
+void describe_evaluate(OptionVisitor& visitor, EvaluateOptions& evaluate) {
+  visitor.section("evaluate", "what is measured on the held-out sequences", evaluate);
+}
+
+void describe_generate(OptionVisitor& visitor, GeneratorOptions& generate) {
+  visitor.section("generate", "caches made up with known structure", generate);
+}
+
+}  // namespace
+
+void RecipeFile::describe(OptionVisitor& visitor) {
+  recipe.describe(visitor);
+  describe_evaluate(visitor, evaluate);
+  describe_generate(visitor, generate);
+}
+
+void EvalRecipe::describe(OptionVisitor& visitor) {
+  recipe.describe(visitor);
+  describe_evaluate(visitor, evaluate);
+}
+
+void DatasetRecipe::describe(OptionVisitor& visitor) {
+  describe_dataset(visitor, dataset);
+  visitor.section("split", "which sequences are held out", split);
+}
+
+void GenerateRecipe::describe(OptionVisitor& visitor) {
+  describe_dataset(visitor, dataset);
+  describe_generate(visitor, generate);
+}
+
+}  // namespace kvalign::tools

@@ -1,0 +1,52 @@
+// One recipe file serves every subcommand: training, evaluation and, for generated data, the
+// generator. A file may hold sections that a subcommand does not use; each shows, in --help and
+// --print-config, only those that it does.
+#pragma once
+
+#include "kvalign/core/options.h"
+#include "kvalign/dataset/generator.h"
+#include "kvalign/evaluate/evaluate_options.h"
+#include "kvalign/train/recipe.h"
+
+namespace kvalign::tools {
+
+/// All that a file may hold.
+struct RecipeFile {
+  Recipe recipe;
+  EvaluateOptions evaluate;
+  GeneratorOptions generate;
+  void describe(OptionVisitor& visitor);
+};
+
+// What a subcommand uses of the file, made from it.
+
+struct TrainRecipe {
+  Recipe recipe;
+  explicit TrainRecipe(const RecipeFile& file = {}) : recipe(file.recipe) {}
+  void describe(OptionVisitor& visitor) { recipe.describe(visitor); }
+};
+
+struct EvalRecipe {
+  Recipe recipe;
+  EvaluateOptions evaluate;
+  explicit EvalRecipe(const RecipeFile& file = {}) : recipe(file.recipe), evaluate(file.evaluate) {}
+  void describe(OptionVisitor& visitor);
+};
+
+struct DatasetRecipe {
+  DatasetOptions dataset;
+  SplitOptions split;
+  explicit DatasetRecipe(const RecipeFile& file = {})
+      : dataset(file.recipe.dataset), split(file.recipe.split) {}
+  void describe(OptionVisitor& visitor);
+};
+
+struct GenerateRecipe {
+  DatasetOptions dataset;
+  GeneratorOptions generate;
+  explicit GenerateRecipe(const RecipeFile& file = {})
+      : dataset(file.recipe.dataset), generate(file.generate) {}
+  void describe(OptionVisitor& visitor);
+};
+
+}  // namespace kvalign::tools
