@@ -57,8 +57,9 @@ class Object {
     constexpr int64_t kMaximum = int64_t{1} << 48;
     const nlohmann::json& value = at(key);
     if (!value.is_number_integer() || value > kMaximum || value < minimum) {
-      refuse(path(key),
-             "expected an integer from " + std::to_string(minimum) + ", got " + short_text(value));
+      std::string text = "expected an integer of at least ";
+      text.append(std::to_string(minimum)).append(", got ").append(short_text(value));
+      refuse(path(key), text);
     }
     return value.get<int64_t>();
   }

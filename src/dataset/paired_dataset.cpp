@@ -32,16 +32,6 @@ void check_alike(const std::vector<Shard>& shards, const char* name, HasIt has_i
   }
 }
 
-[[noreturn]] void report_non_finite(const Shard& shard, const StoredStream& stream,
-                                    int64_t sequence, int64_t token, int64_t channel) {
-  const int64_t width = stream.cache.size(1);
-  TORCH_CHECK(
-      false, shard.file.path(), ": ", stream.name, ": sequence ", sequence, ", token ", token,
-      ", channel ", channel, " of ", width,
-      " is not finite. Capture again with --dtype bfloat16 or float32 if the model's values "
-      "exceed float16.");
-}
-
 }  // namespace
 
 PairedDataset::PairedDataset(std::unique_ptr<const State> state) : state_(std::move(state)) {}
@@ -179,9 +169,8 @@ PairedBatch PairedDataset::read(const std::vector<int64_t>& sequences,
       float* stream_output = output.mutable_data_ptr<float>() + offsets[b] * width;
       for (const StoredStream& stream : streams) {
         const int64_t bad = copy_rows(stream.cache, first, count, stream_output);
-        if (bad >= 0) {
-          report_non_finite(shard, stream, sequence, skip_first_tokens + bad / width, bad % width);
-        }
+        TORCH_CHECK(bad < 0, shard.file.path(), ": ", stream.name, ": ",
+                    non_finite_text(stream, sequence, bad, skip_first_tokens));
         stream_output += num_tokens * width;
       }
     };

@@ -17,9 +17,8 @@ class ShardReader {
       : file_(std::move(file)), index_(index), entry_(entry) {}
 
   Shard read() {
-    Shard shard{.file = file_, .dtype = at::kFloat};
-    shard.sender_Td = streams("sender", index_.sender.geometry);
-    shard.receiver_TD = streams("receiver", index_.receiver.geometry);
+    Shard shard{file_, streams("sender", index_.sender.geometry),
+                streams("receiver", index_.receiver.geometry)};
     shard.dtype = shard.sender_Td.front().cache.scalar_type();
     check_dtypes(shard);
     shard.sequence_offsets = integers("sequence_offsets", entry_.num_sequences + 1);
@@ -160,6 +159,15 @@ int64_t copy_rows(const at::Tensor& cache, int64_t first, int64_t count, float* 
     if (bad >= 0) return done * width + bad;
   }
   return -1;
+}
+
+std::string non_finite_text(const StoredStream& stream, int64_t sequence, int64_t position,
+                            int64_t skipped_tokens) {
+  const int64_t width = stream.cache.size(1);
+  return c10::str("sequence ", sequence, ", token ", skipped_tokens + position / width,
+                  ", channel ", position % width, " of ", width,
+                  " is not finite. Did the model's values exceed the stored dtype? Capture them as "
+                  "bfloat16 or float32.");
 }
 
 }  // namespace kvalign

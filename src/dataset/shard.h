@@ -23,11 +23,11 @@ struct StoredStream {
 
 struct Shard {
   SafetensorsFile file;
-  at::ScalarType dtype;                              ///< of all its caches
-  std::vector<StoredStream> sender_Td, receiver_TD;  ///< in the order of stream_names()
-  std::vector<int64_t> sequence_offsets;             ///< S + 1
-  at::Tensor token_ids;                              ///< [T] int32 or undefined
-  std::vector<int64_t> labels, documents;            ///< S, or empty
+  std::vector<StoredStream> sender_Td = {}, receiver_TD = {};  ///< in the order of stream_names()
+  at::ScalarType dtype = at::kFloat;                           ///< of all its caches
+  std::vector<int64_t> sequence_offsets = {};                  ///< S + 1
+  at::Tensor token_ids = {};                                   ///< [T] int32 or undefined
+  std::vector<int64_t> labels = {}, documents = {};            ///< S, or empty
 };
 
 /// Opens and checks one shard. Errors name the file and the tensor (c10::Error).
@@ -41,5 +41,10 @@ int64_t first_non_finite(const float* values, int64_t count);
 /// contiguous. Returns the position of the first value that is not finite, counted from the first
 /// row, or -1. Stays on the calling thread.
 int64_t copy_rows(const at::Tensor& cache, int64_t first, int64_t count, float* output);
+
+/// "sequence 12, token 3, channel 7 of 64 is not finite. ..."; `position` counts from the first row
+/// of the sequence, after `skipped_tokens`.
+std::string non_finite_text(const StoredStream& stream, int64_t sequence, int64_t position,
+                            int64_t skipped_tokens = 0);
 
 }  // namespace kvalign

@@ -5,20 +5,21 @@
 // Shapes: T tokens of a sequence, K shared factors, P private factors, W hidden width (2K), d width
 //
 //   class      c of a document, uniform
-//   shared     z_t = m + a_t [K]; m ~ N(separation * u_c, I) is the document's, u_c a random unit
-//   vector
-//              of the class; a_t is AR(1) over tokens: a_t = 0.9 a_{t-1} + sqrt(1 - 0.9^2) N(0, I)
+//   shared     z_t = (m + a_t) / sqrt 2 [K]; m ~ N(separation / sqrt 2 * u_c, I) is the document's,
+//   u_c a
+//              random unit vector of the class; a_t = 0.9 a_{t-1} + sqrt(1 - 0.9^2) N(0, I) over
+//              tokens
 //   private    p_t [P], made as z_t is, with unit vectors of its own
-//   sender     x_t = A tanh(B z_t) + 0.1 e_t                     per stream
-//   receiver   y_t = g_t * s * (C gelu(D z_t) + E p_t + 0.1 e_t)  per stream
+//   sender     x_t = A tanh(B z_t) + 0.1 e_t                          per stream
+//   receiver   y_t = g_t * s * (C gelu(D z_t) + E p_t + 0.1 e_t)      per stream
 //   e_t        Student t with 4 degrees of freedom, element by element
 //   g_t        a token's magnitude, exp(0.15 N(0, 1))
-//   s          scale of a channel: exp(0.3 N(0, 1)), and 8 times that on 1 channel in 256
+//   s          scale of a channel: exp(0.2 N(0, 1)), and 4 times that on 1 channel in 256
 //
-// A to E are random normal, scaled so that each term has about unit variance (private: 0.25). In
-// the `layers` layout keys also have a constant offset N(0, 1) a channel (times 8 on outlier
-// channels), and the first 4 tokens are attention sinks: keys 3 times larger, values 10 times
-// smaller.
+// A to E are random normal, scaled so that B z and D z have variance 0.5, the terms of A and C
+// about 1 and that of E 0.25. In the `layers` layout keys also have a constant N(0, 1) a channel
+// before the scale s, and the first 4 tokens are attention sinks: keys 3 times larger, values 10
+// times smaller.
 #pragma once
 
 #include <cstdint>

@@ -44,8 +44,9 @@ class KVALIGN_API PairedDatasetWriter {
   /// in the stored dtype (float16 ends at 65504; bfloat16 does not), or on one sequence too many.
   void add(const PairedSequence& sequence);
 
-  /// Writes the last shard and index.json. Throws c10::Error where sequences are missing.
-  void finish();
+  /// Writes the last shard and index.json, and returns the index. Throws c10::Error where sequences
+  /// are missing.
+  DatasetIndex finish();
 
  private:
   void check(const PairedSequence& sequence) const;
@@ -56,6 +57,7 @@ class KVALIGN_API PairedDatasetWriter {
   PairedWriterOptions options_;
   std::vector<PairedSequence> pending_;
   int64_t num_added_ = 0;
+  bool has_token_ids_ = false, has_labels_ = false, has_documents_ = false;
 };
 
 }  // namespace kvalign

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -25,8 +26,8 @@ struct KVALIGN_API DatasetInspection {
   int64_t file_bytes = 0;
   int64_t sender_bytes_per_token = 0, receiver_bytes_per_token = 0;  ///< as stored
   bool has_token_ids = false;
-  std::vector<int64_t> label_counts;  ///< sequences with label 0, 1, ..; empty without labels
-  Split split;                        ///< by the options given
+  std::map<int64_t, int64_t> label_counts;  ///< sequences a label; empty without labels
+  Split split;                              ///< by the options given
 };
 KVALIGN_API DatasetInspection inspect_dataset(const PairedDataset& dataset,
                                               const SplitOptions& split = {});
