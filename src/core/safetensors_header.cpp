@@ -53,6 +53,9 @@ std::pair<std::string_view, int64_t> find_header(std::string_view file, const st
   const std::string_view text = file.substr(8, length);
   TORCH_CHECK(text.substr(0, 1) == "{", path, ": expected the header to start with '{'",
               kNotSafetensors);
+  // nlohmann takes a NUL for the end of its input and would not see what follows.
+  TORCH_CHECK(text.find('\0') == std::string_view::npos, path, ": the header holds a NUL byte",
+              kDamaged);
   return {text, static_cast<int64_t>(length + 8)};
 }
 
