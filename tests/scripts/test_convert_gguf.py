@@ -63,8 +63,10 @@ def write_gguf(path, model, architecture, tokenizer=None, quantise=False, extra=
         special = {token["content"] for token in backend["added_tokens"]}
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre("gpt-2")
-        writer.add_token_list([token for token, _ in vocabulary])
-        writer.add_token_types([gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL for token, _ in vocabulary])
+        unused = [f"[PAD{index}]" for index in range(len(vocabulary), config.vocab_size)]  # as llama.cpp pads
+        types = [gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL for token, _ in vocabulary]
+        writer.add_token_list([token for token, _ in vocabulary] + unused)
+        writer.add_token_types(types + [gguf.TokenType.UNUSED] * len(unused))
         writer.add_token_merges([" ".join(merge) for merge in backend["model"]["merges"]])
         writer.add_bos_token_id(1)
         writer.add_eos_token_id(2)
