@@ -11,7 +11,8 @@ namespace {
 
 class CopyProjector : public Projector {
  public:
-  using Projector::Projector;
+  CopyProjector(const ProjectorOptions& options, const ProjectorShape& shape)
+      : Projector(options, shape) {}
 
  protected:
   at::Tensor project(const at::Tensor& features_GTF) override {

@@ -9,7 +9,8 @@ namespace {
 
 class Interpolate : public Projector {
  public:
-  using Projector::Projector;
+  Interpolate(const ProjectorOptions& options, const ProjectorShape& shape)
+      : Projector(options, shape) {}
 
  protected:
   at::Tensor project(const at::Tensor& features_GTF) override {

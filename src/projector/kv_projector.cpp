@@ -39,6 +39,9 @@ void check_geometry_matches(const KvGeometry& expected, const KvGeometry& got) {
   check("num_kv_heads", expected.num_kv_heads, got.num_kv_heads);
   check("head_dim", expected.head_dim, got.head_dim);
   check("model name", expected.model, got.model);
+  TORCH_CHECK(expected == got, "KvProjector::project: expected a cache of '", expected.model,
+              "' with the same rope and sliding windows as in training, got others. Was this cache "
+              "captured with another configuration?");
 }
 
 }  // namespace
