@@ -32,7 +32,7 @@ AppendFile::AppendFile(const std::string& path, int64_t keep_bytes)
                              std::to_string(status.st_size) +
                              ". The file was changed since; start the run again in another folder");
   }
-  if (::ftruncate(file_, keep_bytes) != 0) fail(path_, "cut back");
+  if (status.st_size != keep_bytes && ::ftruncate(file_, keep_bytes) != 0) fail(path_, "cut back");
 }
 
 AppendFile::~AppendFile() {

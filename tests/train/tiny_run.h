@@ -21,6 +21,8 @@ inline void make_tiny_dataset(const std::string& folder, int64_t num_classes = 2
   options.tokens_per_sequence = 12;
   options.sequences_per_shard = 10;
   options.num_classes = num_classes;
+  options.shared_factors = 8;
+  options.private_factors = 4;
   options.dtype = "float32";
   generate_paired_dataset(options, folder);
 }
