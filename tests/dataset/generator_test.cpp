@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "kvalign/dataset/paired_dataset.h"
 #include "kvalign/dataset/summary.h"
 #include "small_dataset.h"
@@ -41,6 +43,7 @@ TEST(Generator, HasVarianceTailsAndSinksAsDocumented) {
   options.num_sequences = 200;
   options.tokens_per_sequence = 20;
   options.shared_factors = 16;
+  options.receiver.head_dim = 64;
   options.num_classes = 0;
   const SmallDataset files(options);
   const auto dataset = PairedDataset::open(files.folder);
@@ -49,10 +52,13 @@ TEST(Generator, HasVarianceTailsAndSinksAsDocumented) {
   for (const StreamStatistics& stream : statistics.streams) {
     SCOPED_TRACE(stream.name);
     const bool sender = stream.name.starts_with("sender");
-    // Variance 1 for a sender; 1.25 for a receiver, and one channel of 32 has 16 times that.
-    EXPECT_NEAR(stream.standard_deviation, sender ? 1.0 : 1.4, sender ? 0.2 : 0.6);
-    if (!sender) EXPECT_GT(stream.largest_channel_ratio, 2);
     const bool key = stream.name.find("keys") != std::string::npos;
+    // Variances: 1 and noise for a sender; 1.25 and noise, and 1 more for keys, for a receiver,
+    // whose scales add exp(2 * 0.2^2) - 1 = 8 % and one channel of 128, 16 times larger, about 12
+    // %. Random maps of so few channels leave some room.
+    const double variance = sender ? 1.02 : (key ? 2.27 : 1.27) * 1.08 * 1.12;
+    EXPECT_NEAR(stream.standard_deviation / std::sqrt(variance), 1, 0.3);
+    EXPECT_GT(stream.largest_channel_ratio, sender ? 1 : 2);
     EXPECT_NEAR(stream.sink_norm_ratio, key ? 3 : 0.1, key ? 0.3 : 0.02);
   }
 }

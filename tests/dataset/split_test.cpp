@@ -55,8 +55,8 @@ TEST(Split, DependsOnSeedAndIsRemembered) {
   EXPECT_EQ(split_by_sequence(*dataset, {}).sha256, split.sha256);
   EXPECT_NE(split_by_sequence(*dataset, {.seed = 2}).sha256, split.sha256);
   // Golden: recorded splits of old runs must be found again by every later version.
-  EXPECT_EQ(split.validation, (std::vector<int64_t>{0, 0}));
-  EXPECT_EQ(split.test, (std::vector<int64_t>{0, 0}));
+  EXPECT_EQ(split.validation, (std::vector<int64_t>{1, 14}));
+  EXPECT_EQ(split.test, (std::vector<int64_t>{3, 10}));
 }
 
 TEST(Split, HashNamesTheDatasetToo) {
