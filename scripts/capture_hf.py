@@ -19,8 +19,6 @@ import time
 
 import torch
 import transformers
-from safetensors import safe_open
-from safetensors.torch import load_file
 
 from capture import VERSION, CaptureError, inputs, models, store
 
@@ -183,18 +181,14 @@ class Capture:
         """Half the memory: the sender makes its half of every shard, then the receiver the rest."""
         sender = self._load("sender")
         for number in missing:
-            tensors, norms = self._shard_half(sender, "sender", number, progress)
-            self._store.write_part(number, "sender", tensors, {"key_norms": json.dumps(norms)})
+            if not self._store.has_part(number, "sender"):
+                self._store.write_part(number, "sender", *self._shard_half(sender, "sender", number, progress))
         sender.release()
         receiver = self._load("receiver")
         for number in missing:
-            path = self._store.part_path(number, "sender")
-            with safe_open(path, "pt") as part:
-                norms = json.loads(part.metadata()["key_norms"])
-            halves = [(load_file(path), norms),
-                      self._shard_half(receiver, "receiver", number, progress)]
-            self._finish_shard(number, halves)
-            path.unlink()
+            self._finish_shard(number, [self._store.read_part(number, "sender"),
+                                        self._shard_half(receiver, "receiver", number, progress)])
+            self._store.part_path(number, "sender").unlink()
         return {"sender": sender, "receiver": receiver}
 
     def _write_index(self, described):

@@ -72,8 +72,8 @@ class CacheModel:
 
     def __init__(self, folder, compute_dtype=torch.float32, device="cpu"):
         self.folder = str(folder)
-        config = _from_pretrained(transformers.AutoConfig, folder)
-        self._config = config.get_text_config(decoder=True)
+        self._full_config = _from_pretrained(transformers.AutoConfig, folder)
+        self._config = self._full_config.get_text_config(decoder=True)
         self._device, self._dtype = device, compute_dtype
         self._model, loading = _from_pretrained(transformers.AutoModel, folder, dtype=compute_dtype, output_loading_info=True)
         if loading["missing_keys"]:  # transformers fills these with random numbers and only warns
@@ -113,9 +113,10 @@ class CacheModel:
         correctly: right pairing, right rotary_dim, right cos and sin, and no layer without RoPE.
         """
         generator = torch.Generator().manual_seed(1)
-        image_tokens = {value for key, value in vars(self._config).items() if key.endswith("_token_id") and isinstance(value, int)}
+        special = {value for config in (self._full_config, self._config) for key, value in vars(config).items()
+                   if key.endswith(("_token_id", "_token_index")) and isinstance(value, int)}  # no image without pixels
         ids = [token for token in torch.randint(self._config.vocab_size, (4 * PROBE_TOKENS,), generator=generator).tolist()
-               if token not in image_tokens][:PROBE_TOKENS]
+               if token not in special][:PROBE_TOKENS]
         runs = []
         for shift in (0, PROBE_SHIFT):
             positions = torch.arange(shift, shift + len(ids))[None]

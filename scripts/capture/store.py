@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 
+from safetensors import safe_open
 from safetensors.torch import save
 
 from . import CaptureError
@@ -81,11 +82,19 @@ class Store:
         return [number for number in range(self._num_shards) if number not in self._records]
 
     def part_path(self, number, role):
-        """Where one model's half of a shard waits for the other half."""
-        return self._folder / f"part-{role}-{number + 1:05d}.safetensors"
+        """Where one model's half of a shard waits for the other half; named by the plan, so never taken for another's."""
+        return self._folder / f"part-{self._plan[:16]}-{role}-{number + 1:05d}.safetensors"
 
-    def write_part(self, number, role, tensors, metadata):
-        write_atomically(self.part_path(number, role), save(tensors, metadata=metadata))
+    def has_part(self, number, role):
+        return self.part_path(number, role).is_file()
+
+    def write_part(self, number, role, tensors, key_norms):
+        write_atomically(self.part_path(number, role), save(tensors, metadata={"key_norms": json.dumps(key_norms)}))
+
+    def read_part(self, number, role):
+        """(tensors, key norms) as they were written."""
+        with safe_open(self.part_path(number, role), "pt") as part:
+            return {name: part.get_tensor(name) for name in part.keys()}, json.loads(part.metadata()["key_norms"])
 
     def write_shard(self, number, tensors, record):
         """Writes a shard and notes it as done. `record` is kept with it: counts and statistics."""
