@@ -25,7 +25,7 @@ class KVALIGN_API LossTerm {
   // The word in recipes and logs: "mse".
   virtual std::string name() const = 0;
 
-  // A scalar of the input's dtype and device, at least 0 for perfect and better for smaller.
+  // A scalar of the input's dtype and device; smaller is better.
   virtual at::Tensor compute(const LossInput& input) const = 0;
 };
 
