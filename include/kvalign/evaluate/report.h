@@ -15,7 +15,8 @@
 
 namespace kvalign {
 
-/// A figure by name: r2_keys, r2_values (r2 if flat), relative_error, cosine, mse.
+/// A headline figure by name: r2_keys and r2_values (r2 if flat), relative_error, cosine, mse; each
+/// the mean over its streams.
 struct NamedInterval {
   std::string name;
   Interval interval;
@@ -26,7 +27,7 @@ struct FigureValues {
   double mse = 0, relative_error = 0, cosine = 0, r2 = 0;
 };
 
-/// Streams taken together: `keys`, `values`, `all`; only `all` if flat.
+/// Streams taken together: `keys`, `values` and `all`; only `all` if flat.
 struct GroupFigures {
   std::string group;
   FigureValues mean, pooled;
@@ -61,37 +62,46 @@ struct RowDifference {
   Interval difference;
 };
 
-/// The task as such: only where the dataset has labels.
+/// The task as such; only where the dataset has labels.
 struct TaskSummary {
   int64_t num_classes = 0;
-  int64_t train_sequences = 0;
   Interval true_cache;      ///< accuracy of the head on the true receiver caches
   Interval majority_class;  ///< accuracy of always saying the commonest training label
+};
+
+/// Where the numbers come from.
+struct ReportData {
+  std::string folder, sha256, split_sha256, created_by;
+  std::string sender, receiver;  ///< names of the models
+  bool flat = false;
+  int64_t train_sequences = 0, test_sequences = 0;
+  int64_t test_documents = 0;     ///< what the bootstrap draws
+  int64_t test_tokens = 0;        ///< without the skipped ones
+  int64_t skip_first_tokens = 0;  ///< of each sequence: attention sinks
+  std::vector<std::string> stream_names;
 };
 
 struct Report {
   nlohmann::json recipe;   ///< resolved
   nlohmann::json options;  ///< EvaluateOptions
   Machine machine;
-  std::string dataset_folder, dataset_sha256, split_sha256;
-  std::string dataset_created_by, sender_model, receiver_model;
-  bool flat = false;
-  int64_t test_sequences = 0, test_documents = 0, test_tokens = 0, train_sequences = 0;
-  int64_t skipped_first_tokens = 0;
-  std::vector<std::string> stream_names;
+  ReportData data;
   std::vector<ReportRow> rows;
   std::vector<AbsentRow> absent_rows;
-  std::vector<RowDifference> differences;
+  std::vector<RowDifference> differences;  ///< of the first row to every other
   std::optional<TaskSummary> task;
   std::vector<std::string> warnings;
 };
 
-/// Schema 1: {"schema", "recipe", "evaluate", "machine", "dataset", "reconstruction": {"rows",
-/// ...}, "task"}. NaN is null. Later evaluations add keys beside `reconstruction`.
+/// Schema 1: {"schema", "recipe", "evaluate", "machine", "dataset", "warnings", "reconstruction":
+/// {"rows", "absent_rows", "differences"}, "task"}. NaN is null. Evaluations to come add keys
+/// beside `reconstruction`.
 KVALIGN_API nlohmann::json to_json(const Report& report);
-/// Headline table, differences, layers of the first checkpoint, worst tokens, definitions.
+
+/// Headline table, differences, a table a checkpoint of its layers, worst tokens, definitions.
 KVALIGN_API std::string to_markdown(const Report& report);
-/// The headline table in aligned columns.
+
+/// The headline table in aligned columns, and what must be said of it.
 KVALIGN_API std::string to_text(const Report& report);
 
 /// Makes `folder` where needed and writes report.json and report.md, each in one step.

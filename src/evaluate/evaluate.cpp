@@ -1,0 +1,198 @@
+// Puts an evaluation together: data and split, rows, passes, intervals, report. See evaluate.h.
+#include "kvalign/evaluate/evaluate.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+#include <stdexcept>
+
+#include "kvalign/core/device.h"
+#include "kvalign/core/options_json.h"
+#include "passes.h"
+#include "rows.h"
+#include "task_agreement.h"
+
+namespace kvalign {
+namespace {
+
+// Streams that are looked at together, by the name that reports use.
+struct StreamGroup {
+  std::string name;
+  std::vector<int64_t> streams;
+};
+
+std::vector<StreamGroup> stream_groups(int64_t num_streams, bool flat) {
+  std::vector<int64_t> all(num_streams);
+  std::iota(all.begin(), all.end(), 0);
+  if (flat) return {{"all", all}};
+  const auto middle = all.begin() + num_streams / 2;
+  return {{"keys", {all.begin(), middle}}, {"values", {middle, all.end()}}, {"all", all}};
+}
+
+SummedErrors resample(const TargetSums& targets, const ErrorSums& errors,
+                      const Bootstrap& bootstrap) {
+  return {.tokens_N = bootstrap.sums(targets.tokens_Q),
+          .squared_norm_NR = bootstrap.sums(targets.squared_norm_QR),
+          .squared_deviation_NR = bootstrap.sums(targets.squared_deviation_QR),
+          .squared_error_NR = bootstrap.sums(errors.squared_error_QR),
+          .cosine_NR = bootstrap.sums(errors.cosine_QR),
+          .width = targets.width};
+}
+
+// The figures of the data itself, for column `stream` of [N, R] or all of [N].
+FigureValues values_of(const Figures& figures, int64_t stream = 0) {
+  const auto value = [&](const at::Tensor& figure) {
+    const at::Tensor data = figure.dim() == 2 ? figure[0][stream] : figure[0];
+    return data.item<double>();
+  };
+  return {value(figures.mse), value(figures.relative_error), value(figures.cosine),
+          value(figures.r2)};
+}
+
+// A headline figure for the data and each resample, [1 + N].
+struct Headline {
+  std::string name;
+  at::Tensor figures_N;
+};
+
+std::vector<Headline> headlines(const SummedErrors& sums, const std::vector<StreamGroup>& groups) {
+  std::vector<Headline> result;
+  for (const StreamGroup& group : groups) {
+    if (group.name == "all" && groups.size() > 1) continue;
+    const std::string name = group.name == "all" ? "r2" : "r2_" + group.name;
+    result.push_back({name, mean_figures(sums, group.streams).r2});
+  }
+  const Figures all = mean_figures(sums, groups.back().streams);
+  result.push_back({"relative_error", all.relative_error});
+  result.push_back({"cosine", all.cosine});
+  result.push_back({"mse", all.mse});
+  return result;
+}
+
+ReportRow report_row(const Row& row, const SummedErrors& sums,
+                     const std::vector<StreamGroup>& groups) {
+  ReportRow result{.row = row.name,
+                   .text = row.text,
+                   .checkpoint = row.checkpoint,
+                   .num_parameters = row.num_parameters};
+  for (const StreamGroup& group : groups) {
+    result.groups.push_back({group.name, values_of(mean_figures(sums, group.streams)),
+                             values_of(pooled_figures(sums, group.streams))});
+  }
+  const Figures streams = stream_figures(sums);
+  for (int64_t r = 0; r < streams.mse.size(1); ++r) {
+    result.streams.push_back(values_of(streams, r));
+  }
+  return result;
+}
+
+// Fills in rows and differences of `report` from what the test pass measured.
+void fill_rows(Report& report, const std::vector<Row>& rows, const TestPass& pass,
+               const Bootstrap& bootstrap, const std::optional<TaskAgreement>& task) {
+  const auto groups =
+      stream_groups(static_cast<int64_t>(report.data.stream_names.size()), report.data.flat);
+  std::vector<Headline> first;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const SummedErrors sums = resample(pass.targets, pass.rows[i].sums, bootstrap);
+    ReportRow row = report_row(rows[i], sums, groups);
+    const std::vector<Headline> own = headlines(sums, groups);
+    for (size_t h = 0; h < own.size(); ++h) {
+      row.headline.push_back({own[h].name, bootstrap.interval(own[h].figures_N)});
+      if (i == 0) continue;
+      report.differences.push_back({rows[0].name, rows[i].name, own[h].name,
+                                    bootstrap.interval(first[h].figures_N - own[h].figures_N)});
+    }
+    if (i == 0) first = own;
+    if (task) row.task = task->figures(pass.rows[i].pooled_QC, bootstrap);
+    row.worst_tokens = pass.rows[i].worst_tokens;
+    report.rows.push_back(std::move(row));
+  }
+}
+
+ReportData describe_data(const PairedDataset& dataset, const Split& split,
+                         int64_t skip_first_tokens) {
+  const DatasetIndex& index = dataset.index();
+  ReportData data{.folder = dataset.folder().string(),
+                  .sha256 = dataset.sha256(),
+                  .split_sha256 = split.sha256,
+                  .created_by = index.created_by,
+                  .sender = index.sender.geometry.model,
+                  .receiver = index.receiver.geometry.model,
+                  .flat = index.layout == DatasetLayout::kFlat,
+                  .train_sequences = static_cast<int64_t>(split.train.size()),
+                  .test_sequences = static_cast<int64_t>(split.test.size()),
+                  .skip_first_tokens = skip_first_tokens,
+                  .stream_names = dataset.receiver_stream_names()};
+  for (const int64_t sequence : split.test) {
+    data.test_tokens += dataset.sequence_length(sequence) - skip_first_tokens;
+  }
+  return data;
+}
+
+bool wants_mean(const EvaluateOptions& options) {
+  return std::find(options.baselines.begin(), options.baselines.end(), "mean") !=
+         options.baselines.end();
+}
+
+// Nothing where the training split has one class only: there is no task to agree on.
+std::optional<TaskAgreement> train_task(const TrainingPass& training, const TestPass& pass,
+                                        const Recipe& recipe, std::vector<std::string>& warnings) {
+  if (training.pooled.labels_Q.min().equal(training.pooled.labels_Q.max())) {
+    warnings.push_back("All training sequences have one label: task agreement is not measured.");
+    return std::nullopt;
+  }
+  return TaskAgreement(training.pooled, pass.pooled, recipe.loss.task_head);
+}
+
+}  // namespace
+
+Report evaluate(const Recipe& recipe, const EvaluateOptions& options,
+                const EvaluateProgress& progress) {
+  validate_options(options);
+  const at::Device device = resolve_device(recipe.device);
+  const auto dataset = PairedDataset::open(recipe.dataset.folder);
+  const Split split = split_by_sequence(*dataset, recipe.split);
+  if (split.test.empty()) {
+    throw std::invalid_argument(
+        "evaluate: the test split holds no sequence. Expected split.test above 0.");
+  }
+  const int64_t skip = num_skipped_tokens(recipe.dataset, *dataset);
+
+  Report report{.recipe = options_to_json(recipe),
+                .options = options_to_json(options),
+                .machine = describe_machine(device.str()),
+                .data = describe_data(*dataset, split, skip)};
+  const RowContext row_context{*dataset, split.sha256, skip, device};
+  std::vector<Row> rows = checkpoint_rows(options, row_context, report.warnings);
+  for (Row& row : baseline_rows(options, row_context, report.absent_rows)) {
+    rows.push_back(std::move(row));
+  }
+  const PassContext context{dataset, skip, options.batch_tokens, device, progress};
+  TrainingPass training;
+  if (wants_mean(options) || dataset->has_labels()) {
+    training = read_training_split(context, split.train);
+  }
+  if (wants_mean(options)) {
+    rows.push_back(mean_row(training.mean_RD.to(device), report.data.train_sequences));
+  }
+  if (rows.empty()) {
+    throw std::invalid_argument(
+        "evaluate: there is nothing to evaluate. Give a checkpoint or a "
+        "baseline that suits the data.");
+  }
+
+  const TestPass pass = measure_test_split(context, split.test, test_mean(context, split.test),
+                                           rows, options.worst_tokens);
+  const Bootstrap bootstrap(pass.documents, options.bootstrap_resamples,
+                            static_cast<uint64_t>(options.seed));
+  report.data.test_documents = bootstrap.num_documents();
+  std::optional<TaskAgreement> task;
+  if (dataset->has_labels()) task = train_task(training, pass, recipe, report.warnings);
+  if (task) report.task = task->summary(bootstrap);
+  fill_rows(report, rows, pass, bootstrap, task);
+  return report;
+}
+
+}  // namespace kvalign

@@ -1,0 +1,23 @@
+// What a recipe's `evaluate` section may say.
+#include "kvalign/evaluate/evaluate_options.h"
+
+namespace kvalign {
+
+void EvaluateOptions::describe(OptionVisitor& visitor) {
+  visitor.field({"checkpoints",
+                 "files to evaluate, each a path or name=path; the first is compared "
+                 "with every other row"},
+                checkpoints);
+  visitor.field({.name = "baselines",
+                 .help = "rows beside them",
+                 .one_of = {"mean", "truncate", "pad", "interpolate", "random"}},
+                baselines);
+  visitor.field({"output", "folder of report.json and report.md; empty: they are not written"},
+                output);
+  visitor.field({"bootstrap_resamples", "of the 95 % intervals", 1}, bootstrap_resamples);
+  visitor.field({"worst_tokens", "how many are listed a row", 0}, worst_tokens);
+  visitor.field({"batch_tokens", "tokens in memory at once", 1}, batch_tokens);
+  visitor.field({"seed", "of the resamples and the random projector", 0}, seed);
+}
+
+}  // namespace kvalign

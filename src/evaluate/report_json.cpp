@@ -1,0 +1,115 @@
+// report.json, schema 1. Members keep the order of reading: what was asked, where, what came.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "kvalign/evaluate/report.h"
+
+namespace kvalign {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kSchema = 1;
+
+json number(double value) {
+  return std::isfinite(value) ? json(value) : json(nullptr);
+}
+
+json to_json(const Interval& interval) {
+  return {{"value", number(interval.value)},
+          {"low", number(interval.low)},
+          {"high", number(interval.high)}};
+}
+
+json to_json(const FigureValues& figures) {
+  return {{"mse", number(figures.mse)},
+          {"relative_error", number(figures.relative_error)},
+          {"cosine", number(figures.cosine)},
+          {"r2", number(figures.r2)}};
+}
+
+json to_json(const WorstToken& token, const ReportData& data) {
+  return {{"sequence", token.sequence},
+          {"token", token.token},
+          {"stream", data.stream_names[token.stream]},
+          {"error", number(token.error)},
+          {"relative_error", number(token.relative_error)}};
+}
+
+json to_json(const ReportRow& row, const ReportData& data) {
+  json headline = json::object(), groups = json::object();
+  json streams = json::array(), worst_tokens = json::array();
+  for (const NamedInterval& figure : row.headline) headline[figure.name] = to_json(figure.interval);
+  for (const GroupFigures& group : row.groups) {
+    groups[group.group] = {{"mean", to_json(group.mean)}, {"pooled", to_json(group.pooled)}};
+  }
+  for (size_t r = 0; r < row.streams.size(); ++r) {
+    streams.push_back(to_json(row.streams[r]));
+    streams.back()["stream"] = data.stream_names[r];
+  }
+  for (const WorstToken& token : row.worst_tokens) worst_tokens.push_back(to_json(token, data));
+  json result = {{"row", row.row},
+                 {"text", row.text},
+                 {"num_parameters", row.num_parameters},
+                 {"headline", headline},
+                 {"groups", groups},
+                 {"streams", streams},
+                 {"worst_tokens", worst_tokens}};
+  if (!row.checkpoint.empty()) result["checkpoint"] = row.checkpoint;
+  if (row.task) {
+    result["task"] = {{"accuracy", to_json(row.task->accuracy)},
+                      {"accuracy_difference", to_json(row.task->accuracy_difference)},
+                      {"disagreement", to_json(row.task->disagreement)}};
+  }
+  return result;
+}
+
+json reconstruction(const Report& report) {
+  json rows = json::array(), absent = json::array(), differences = json::array();
+  for (const ReportRow& row : report.rows) rows.push_back(to_json(row, report.data));
+  for (const AbsentRow& row : report.absent_rows) {
+    absent.push_back({{"row", row.row}, {"why", row.why}});
+  }
+  for (const RowDifference& difference : report.differences) {
+    differences.push_back({{"row", difference.row},
+                           {"against", difference.against},
+                           {"figure", difference.figure},
+                           {"difference", to_json(difference.difference)}});
+  }
+  return {{"rows", rows}, {"absent_rows", absent}, {"differences", differences}};
+}
+
+json to_json(const ReportData& data) {
+  return {{"folder", data.folder},
+          {"sha256", data.sha256},
+          {"split_sha256", data.split_sha256},
+          {"created_by", data.created_by},
+          {"layout", data.flat ? "flat" : "layers"},
+          {"sender", data.sender},
+          {"receiver", data.receiver},
+          {"train_sequences", data.train_sequences},
+          {"test_sequences", data.test_sequences},
+          {"test_documents", data.test_documents},
+          {"test_tokens", data.test_tokens},
+          {"skip_first_tokens", data.skip_first_tokens}};
+}
+
+}  // namespace
+
+json to_json(const Report& report) {
+  json result = {{"schema", kSchema},
+                 {"recipe", report.recipe},
+                 {"evaluate", report.options},
+                 {"machine", to_json(report.machine)},
+                 {"dataset", to_json(report.data)},
+                 {"warnings", report.warnings},
+                 {"reconstruction", reconstruction(report)}};
+  if (report.task) {
+    result["task"] = {{"num_classes", report.task->num_classes},
+                      {"true_cache", to_json(report.task->true_cache)},
+                      {"majority_class", to_json(report.task->majority_class)}};
+  }
+  return result;
+}
+
+}  // namespace kvalign

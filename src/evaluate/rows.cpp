@@ -1,0 +1,162 @@
+// Makes rows of checkpoints and baselines. See rows.h.
+#include "rows.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <stdexcept>
+
+#include "kvalign/projector/kv_projector.h"
+#include "kvalign/train/checkpoint.h"
+
+namespace kvalign {
+namespace {
+
+struct NamedPath {
+  std::string name;
+  std::string path;
+};
+
+// "name=path", or a path, which names the row by its folder: runs/v1/checkpoint.safetensors is v1.
+NamedPath parse_checkpoint(const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals != std::string::npos) return {text.substr(0, equals), text.substr(equals + 1)};
+  const std::filesystem::path path = std::filesystem::absolute(text).lexically_normal();
+  const std::string stem = path.stem().string();
+  const std::string folder = path.parent_path().filename().string();
+  if (folder.empty()) return {stem, text};
+  return {stem == "checkpoint" ? folder : folder + "/" + stem, text};
+}
+
+void check_same_data(const Checkpoint& checkpoint, const std::string& path,
+                     const RowContext& context) {
+  const auto refuse = [&](const char* what, const std::string& expected, const std::string& came) {
+    throw std::runtime_error("evaluate: " + path + " was trained on another " + what +
+                             " (SHA-256 " + came + ") than the one given (" + expected +
+                             "): sequences that are held out here may have been seen in training. "
+                             "Evaluate it with the recipe of its run.");
+  };
+  if (checkpoint.dataset_sha256 != context.dataset.sha256()) {
+    refuse("dataset", context.dataset.sha256(), checkpoint.dataset_sha256);
+  }
+  if (checkpoint.split_sha256 != context.split_sha256) {
+    refuse("split", context.split_sha256, checkpoint.split_sha256);
+  }
+}
+
+void check_geometry(const KvGeometry& projector, const DatasetSide& side, const char* name,
+                    const std::string& path) {
+  if (projector == side.geometry) return;
+  const auto describe = [](const KvGeometry& geometry) {
+    return geometry.model + " (" + std::to_string(geometry.num_layers) + " layers, " +
+           std::to_string(geometry.num_kv_heads) + " kv heads, head dim " +
+           std::to_string(geometry.head_dim) + ")";
+  };
+  throw std::runtime_error("evaluate: " + path + " projects with " + name + " " +
+                           describe(projector) + ", but the dataset's " + name + " is " +
+                           describe(side.geometry) +
+                           ". Both must agree, rope included. Was it trained on these models?");
+}
+
+std::string describe_projector(const KvProjector& projector) {
+  const ProjectorOptions& options = projector.options();
+  std::string text = options.kind;
+  if (options.kind == "mlp") text += ", hidden " + std::to_string(options.hidden_size);
+  text += ", norm " + options.norm;
+  if (is_flat(projector.receiver())) return text;
+  return text + ", layer map " + options.layer_map.kind + " (" + options.layer_map.features + ")";
+}
+
+Row projector_row(std::string name, std::string text, std::shared_ptr<KvProjector> projector,
+                  const at::Device& device) {
+  projector->projector().eval();
+  projector->projector().to(device);
+  return {.name = std::move(name),
+          .text = std::move(text),
+          .num_parameters = projector->projector().num_parameters(),
+          .project = [projector](const at::Tensor& sender) { return projector->project(sender); }};
+}
+
+std::string why_absent(const std::string& kind, const ProjectorShape& shape) {
+  const std::string sizes =
+      std::to_string(shape.num_features) + " features to " + std::to_string(shape.width);
+  if (kind == "truncate") return "there is nothing to cut from " + sizes;
+  if (kind == "pad") return "there is nothing to fill from " + sizes;
+  return "not defined from " + sizes;
+}
+
+const char* baseline_text(const std::string& kind) {
+  if (kind == "truncate") return "the first elements of the sender's vector";
+  if (kind == "pad") return "the sender's vector, then zeros";
+  if (kind == "interpolate") return "the sender's vector, stretched linearly over the elements";
+  return "a random linear map";
+}
+
+}  // namespace
+
+std::vector<Row> checkpoint_rows(const EvaluateOptions& options, const RowContext& context,
+                                 std::vector<std::string>& warnings) {
+  std::vector<Row> rows;
+  std::set<std::string> names(options.baselines.begin(), options.baselines.end());
+  for (const std::string& text : options.checkpoints) {
+    const auto [name, path] = parse_checkpoint(text);
+    if (name.empty() || !names.insert(name).second) {
+      throw std::invalid_argument("evaluate: expected checkpoints with names of their own, got \"" +
+                                  name + "\" again for " + path +
+                                  ". Name the row with name=" + path + ".");
+    }
+    const Checkpoint checkpoint = load_checkpoint(path);
+    check_geometry(checkpoint.projector->sender(), context.dataset.index().sender, "sender", path);
+    check_geometry(checkpoint.projector->receiver(), context.dataset.index().receiver, "receiver",
+                   path);
+    check_same_data(checkpoint, path, context);
+    if (checkpoint.skip_first_tokens != context.skip_first_tokens) {
+      warnings.push_back(name + " was trained without the first " +
+                         std::to_string(checkpoint.skip_first_tokens) +
+                         " tokens of each sequence, and is evaluated without the first " +
+                         std::to_string(context.skip_first_tokens) + ".");
+    }
+    rows.push_back(projector_row(name, describe_projector(*checkpoint.projector),
+                                 checkpoint.projector, context.device));
+    rows.back().checkpoint = path;
+  }
+  return rows;
+}
+
+std::vector<Row> baseline_rows(const EvaluateOptions& options, const RowContext& context,
+                               std::vector<AbsentRow>& absent) {
+  const KvGeometry& sender = context.dataset.index().sender.geometry;
+  const KvGeometry& receiver = context.dataset.index().receiver.geometry;
+  std::vector<Row> rows;
+  for (const std::string& kind : options.baselines) {
+    if (kind == "mean") continue;
+    const ProjectorOptions projector_options = baseline_options(kind, options.seed);
+    const FeaturePlan plan(sender, receiver, projector_options.layer_map);
+    const ProjectorShape shape{.num_groups = plan.num_groups(),
+                               .num_features = plan.num_features(),
+                               .num_streams = plan.num_streams(),
+                               .width = receiver.width()};
+    const std::vector<std::string> kinds = baseline_kinds(shape);
+    if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
+      absent.push_back({kind, why_absent(kind, shape)});
+      continue;
+    }
+    rows.push_back(projector_row(kind, baseline_text(kind),
+                                 std::make_shared<KvProjector>(projector_options, sender, receiver),
+                                 context.device));
+  }
+  return rows;
+}
+
+Row mean_row(const at::Tensor& mean_RD, int64_t num_train_sequences) {
+  return {.name = "mean",
+          .text = "the mean true vector of " + std::to_string(num_train_sequences) +
+                  " training sequences",
+          .project = [mean_RD](const at::Tensor& sender_STd) {
+            return mean_RD.unsqueeze(1).expand({-1, sender_STd.size(1), -1});
+          }};
+}
+
+}  // namespace kvalign

@@ -1,0 +1,48 @@
+// The rows of a report before they have numbers: something with a name that turns the sender's
+// streams into the receiver's. Private to evaluate/.
+//
+// Shapes:  S sender streams   R receiver streams   T tokens   d sender width   D receiver width
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kvalign/dataset/paired_dataset.h"
+#include "kvalign/evaluate/evaluate_options.h"
+#include "kvalign/evaluate/report.h"
+
+namespace kvalign {
+
+struct Row {
+  std::string name;
+  std::string text;        // what it is, for people
+  std::string checkpoint;  // path; empty for a baseline
+  int64_t num_parameters = 0;
+  std::function<at::Tensor(const at::Tensor& sender_STd)> project;  // [S, T, d] -> [R, T, D]
+};
+
+struct RowContext {
+  const PairedDataset& dataset;
+  std::string split_sha256;
+  int64_t skip_first_tokens = 0;
+  at::Device device;
+};
+
+// One row a checkpoint, in order. Throws std::runtime_error where a checkpoint is of other data,
+// another split or other geometries, std::invalid_argument for two rows of one name. What is only
+// odd is added to `warnings`.
+std::vector<Row> checkpoint_rows(const EvaluateOptions& options, const RowContext& context,
+                                 std::vector<std::string>& warnings);
+
+// The baselines that make sense for the pair, but for `mean`; why the others are missing is added
+// to `absent`.
+std::vector<Row> baseline_rows(const EvaluateOptions& options, const RowContext& context,
+                               std::vector<AbsentRow>& absent);
+
+// The receiver's mean vector of each stream, whatever the sender says.
+Row mean_row(const at::Tensor& mean_RD, int64_t num_train_sequences);
+
+}  // namespace kvalign
