@@ -25,6 +25,16 @@ std::vector<int64_t> unravel(int64_t flat_index, at::IntArrayRef shape) {
   return index;
 }
 
+// "a, b, c, ...": enough names to see what a file holds.
+std::string list_names(const std::map<std::string, TensorInfo>& tensors) {
+  std::string names;
+  for (const auto& [name, info] : tensors) {
+    if (names.size() > 400) return names + ", ...";
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  return names;
+}
+
 }  // namespace
 
 SafetensorsFile SafetensorsFile::open(const std::string& path) {
@@ -40,17 +50,9 @@ SafetensorsFile SafetensorsFile::open(const std::string& path) {
 
 const TensorInfo& SafetensorsFile::info(const std::string& name) const {
   const auto found = tensors_.find(name);
-  if (found != tensors_.end()) return found->second;
-  std::string known;
-  for (const auto& [known_name, info] : tensors_) {
-    if (known.size() > 400) {
-      known += ", ...";
-      break;
-    }
-    known += (known.empty() ? "" : ", ") + known_name;
-  }
-  TORCH_CHECK(false, path_, ": no tensor '", name, "'; it has ", tensors_.size(),
-              tensors_.empty() ? " tensors" : " tensors: ", known);
+  TORCH_CHECK(found != tensors_.end(), path_, ": no tensor '", name, "'; it has ", tensors_.size(),
+              tensors_.empty() ? " tensors" : " tensors: ", list_names(tensors_));
+  return found->second;
 }
 
 at::Tensor SafetensorsFile::tensor(const std::string& name) const {

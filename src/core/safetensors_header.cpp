@@ -78,11 +78,13 @@ Json parse_json(std::string_view text, const std::string& path) {
     }
     return true;
   };
+  Json json;
   try {
-    return Json::parse(text, check);
+    json = Json::parse(text, check);
   } catch (const Json::exception& error) {
     TORCH_CHECK(false, path, ": the header is not valid JSON: ", error.what(), kDamaged);
   }
+  return json;
 }
 
 std::map<std::string, std::string> parse_metadata(const Json& json, const std::string& path) {
@@ -99,11 +101,13 @@ std::map<std::string, std::string> parse_metadata(const Json& json, const std::s
 
 const SafetensorsDtype& parse_dtype(const Json& json, const std::string& where) {
   std::string known;
+  const SafetensorsDtype* found = nullptr;
   for (const SafetensorsDtype& row : kSafetensorsDtypes) {
-    if (json.is_string() && json.get_ref<const std::string&>() == row.name) return row;
+    if (json.is_string() && json.get_ref<const std::string&>() == row.name) found = &row;
     known.append(known.empty() ? "" : ", ").append(row.name);
   }
-  TORCH_CHECK(false, where, "unknown dtype ", shown(json), "; known: ", known);
+  TORCH_CHECK(found != nullptr, where, "unknown dtype ", shown(json), "; known: ", known);
+  return *found;
 }
 
 // A size or offset; negative, fractional and huge numbers are refused.

@@ -17,12 +17,15 @@ namespace {
 
 // `text` as a JSON string. nlohmann refuses what is not UTF-8.
 std::string quoted(const std::string& text, const std::string& path, const char* what) {
+  std::string json;
   try {
-    return nlohmann::json(text).dump();
-  } catch (const nlohmann::json::exception& error) {
+    json = nlohmann::json(text).dump();
+  } catch (const nlohmann::json::exception&) {
+    const auto replace = nlohmann::json::error_handler_t::replace;
     TORCH_CHECK(false, path, ": expected ", what, " in UTF-8, got ",
-                nlohmann::json(text).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+                nlohmann::json(text).dump(-1, ' ', /*ensure_ascii=*/true, replace));
   }
+  return json;
 }
 
 void check_tensors(const std::vector<NamedTensor>& tensors, const std::string& path) {
