@@ -58,6 +58,8 @@ class Store:
         for leftover in self._folder.glob(TEMPORARY + "*"):
             leftover.unlink()
         self._records = self._resume()
+        # Before the first shard: a kill between a shard and its record must not leave a folder of unknown origin.
+        self._write_progress()
 
     def _resume(self):
         """Records of the finished shards whose files still have the recorded SHA-256, by shard number."""
@@ -70,6 +72,8 @@ class Store:
             if any(self._folder.glob("pairs-*.safetensors")):
                 raise CaptureError(f"--output {self._folder}: holds shards but neither index.json nor {PROGRESS}; "
                                    "give an empty folder")
+            return {}
+        if not progress["shards"]:
             return {}
         if progress["plan"] != self._plan:
             raise CaptureError(f"--output {self._folder}: holds a capture of other models, text or options. "
@@ -99,9 +103,12 @@ class Store:
     def write_shard(self, number, tensors, record):
         """Writes a shard and notes it as done. `record` is kept with it: counts and statistics."""
         name = f"pairs-{number + 1:05d}-of-{self._num_shards:05d}.safetensors"
-        data = save(tensors, metadata={"format": "pt", "plan": self._plan})
+        data = save(tensors, metadata={"plan": self._plan})  # one entry: safetensors writes several in random order
         write_atomically(self._folder / name, data)
         self._records[number] = {"file": name, "sha256": hashlib.sha256(data).hexdigest(), **record}
+        self._write_progress()
+
+    def _write_progress(self):
         write_json(self._folder / PROGRESS, {"plan": self._plan, "shards": self._records})
 
     def finish(self, header, source, summaries):

@@ -224,7 +224,8 @@ def test_another_capture_is_not_overwritten(folders, tmp_path, capsys):
     assert run(folders, tmp_path / "d") == 0
     assert run(folders, tmp_path / "d", tokens=20) == 1
     assert "holds a capture of other models, text or options" in capsys.readouterr().err
-    (tmp_path / "d" / "index.json").unlink()
+    for name in ("index.json", store.PROGRESS):
+        (tmp_path / "d" / name).unlink(missing_ok=True)
     assert run(folders, tmp_path / "d") == 1
     assert "holds shards but neither index.json nor" in capsys.readouterr().err
 
