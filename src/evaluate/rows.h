@@ -17,11 +17,11 @@
 namespace kvalign {
 
 struct Row {
-  std::string name;
-  std::string text;        // what it is, for people
-  std::string checkpoint;  // path; empty for a baseline
+  std::string name = {};
+  std::string text = {};        // what it is, for people
+  std::string checkpoint = {};  // path; empty for a baseline
   int64_t num_parameters = 0;
-  std::function<at::Tensor(const at::Tensor& sender_STd)> project;  // [S, T, d] -> [R, T, D]
+  std::function<at::Tensor(const at::Tensor& sender_STd)> project = {};  // [S, T, d] -> [R, T, D]
 };
 
 struct RowContext {

@@ -18,8 +18,8 @@ namespace kvalign {
 /// A headline figure by name: r2_keys and r2_values (r2 if flat), relative_error, cosine, mse; each
 /// the mean over its streams.
 struct NamedInterval {
-  std::string name;
-  Interval interval;
+  std::string name = {};
+  Interval interval = {};
 };
 
 /// The four figures of reconstruction.h as plain numbers; NaN where undefined.
@@ -29,68 +29,68 @@ struct FigureValues {
 
 /// Streams taken together: `keys`, `values` and `all`; only `all` if flat.
 struct GroupFigures {
-  std::string group;
-  FigureValues mean, pooled;
+  std::string group = {};
+  FigureValues mean = {}, pooled = {};
 };
 
 /// What a task head that was trained on true receiver caches says of a row's caches.
 struct TaskFigures {
-  Interval accuracy;
-  Interval accuracy_difference;  ///< to the same head on the true caches, paired
-  Interval disagreement;         ///< share of sequences labelled unlike on the true cache
+  Interval accuracy = {};
+  Interval accuracy_difference = {};  ///< to the same head on the true caches, paired
+  Interval disagreement = {};         ///< share of sequences labelled unlike on the true cache
 };
 
 struct ReportRow {
-  std::string row;         ///< short name
-  std::string text;        ///< what it is
-  std::string checkpoint;  ///< path; empty for a baseline
+  std::string row = {};         ///< short name
+  std::string text = {};        ///< what it is
+  std::string checkpoint = {};  ///< path; empty for a baseline
   int64_t num_parameters = 0;
-  std::vector<NamedInterval> headline;
-  std::vector<GroupFigures> groups;
-  std::vector<FigureValues> streams;  ///< in the order of Report::stream_names
-  std::optional<TaskFigures> task;
-  std::vector<WorstToken> worst_tokens;
+  std::vector<NamedInterval> headline = {};
+  std::vector<GroupFigures> groups = {};
+  std::vector<FigureValues> streams = {};  ///< in the order of Report::stream_names
+  std::optional<TaskFigures> task = {};
+  std::vector<WorstToken> worst_tokens = {};
 };
 
 struct AbsentRow {
-  std::string row, why;
+  std::string row = {}, why = {};
 };
 
 /// figure(row) - figure(against), paired over the resamples.
 struct RowDifference {
-  std::string row, against, figure;
-  Interval difference;
+  std::string row = {}, against = {}, figure = {};
+  Interval difference = {};
 };
 
 /// The task as such; only where the dataset has labels.
 struct TaskSummary {
   int64_t num_classes = 0;
-  Interval true_cache;      ///< accuracy of the head on the true receiver caches
-  Interval majority_class;  ///< accuracy of always saying the commonest training label
+  Interval true_cache = {};      ///< accuracy of the head on the true receiver caches
+  Interval majority_class = {};  ///< accuracy of always saying the commonest training label
 };
 
 /// Where the numbers come from.
 struct ReportData {
-  std::string folder, sha256, split_sha256, created_by;
-  std::string sender, receiver;  ///< names of the models
+  std::string folder = {}, sha256 = {}, split_sha256 = {}, created_by = {};
+  std::string sender = {}, receiver = {};  ///< names of the models
   bool flat = false;
   int64_t train_sequences = 0, test_sequences = 0;
   int64_t test_documents = 0;     ///< what the bootstrap draws
   int64_t test_tokens = 0;        ///< without the skipped ones
   int64_t skip_first_tokens = 0;  ///< of each sequence: attention sinks
-  std::vector<std::string> stream_names;
+  std::vector<std::string> stream_names = {};
 };
 
 struct Report {
-  nlohmann::json recipe;   ///< resolved
-  nlohmann::json options;  ///< EvaluateOptions
-  Machine machine;
-  ReportData data;
-  std::vector<ReportRow> rows;
-  std::vector<AbsentRow> absent_rows;
-  std::vector<RowDifference> differences;  ///< of the first row to every other
-  std::optional<TaskSummary> task;
-  std::vector<std::string> warnings;
+  nlohmann::json recipe = {};   ///< resolved
+  nlohmann::json options = {};  ///< EvaluateOptions
+  Machine machine = {};
+  ReportData data = {};
+  std::vector<ReportRow> rows = {};
+  std::vector<AbsentRow> absent_rows = {};
+  std::vector<RowDifference> differences = {};  ///< of the first row to every other
+  std::optional<TaskSummary> task = {};
+  std::vector<std::string> warnings = {};
 };
 
 /// Schema 1: {"schema", "recipe", "evaluate", "machine", "dataset", "warnings", "reconstruction":
