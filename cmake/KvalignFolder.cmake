@@ -57,7 +57,7 @@ function(kvalign_add_test name folder label)
   if(NOT sources)
     return()
   endif()
-  string(REGEX REPLACE "_slow$" "" library "${name}")
+  string(REGEX REPLACE "_(slow|gpu)$" "" library "${name}")
   add_executable(kvalign_${name}_test ${sources})
   target_include_directories(kvalign_${name}_test PRIVATE "${PROJECT_SOURCE_DIR}")
   target_compile_definitions(kvalign_${name}_test PRIVATE

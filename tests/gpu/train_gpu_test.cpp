@@ -1,0 +1,55 @@
+// Training and projection on a CUDA device give what the CPU gives, up to the order of sums.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kvalign/projector/kv_projector.h"
+#include "kvalign/train/checkpoint.h"
+#include "kvalign/train/distiller.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/train/tiny_run.h"
+
+namespace kvalign::testing {
+namespace {
+
+class OnGpu : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!at::hasCUDA()) GTEST_SKIP() << "no CUDA device";
+  }
+};
+
+TEST_F(OnGpu, LossesFollowTheCpu) {
+  TemporaryFolder folder;
+  make_tiny_dataset(folder.file("pairs"));
+  Recipe recipe = tiny_recipe(folder.file("pairs"), folder.file("cpu"));
+  distill(recipe);
+  recipe.run_folder = folder.file("gpu");
+  recipe.device = "cuda:0";
+  distill(recipe);
+
+  const std::vector<double> cpu = read_losses(folder.file("cpu"));
+  const std::vector<double> gpu = read_losses(folder.file("gpu"));
+  ASSERT_EQ(cpu.size(), gpu.size());
+  // 30 steps of float32 with another order of sums: eps * sqrt(16 features) * steps, about 1e-5.
+  for (size_t step = 0; step < cpu.size(); ++step) {
+    EXPECT_NEAR(gpu[step] / cpu[step], 1.0, 1e-4) << "step " << step;
+  }
+}
+
+TEST_F(OnGpu, ProjectionFollowsTheCpu) {
+  TemporaryFolder folder;
+  make_tiny_dataset(folder.file("pairs"));
+  distill(tiny_recipe(folder.file("pairs"), folder.file("run")));
+  Checkpoint checkpoint = load_checkpoint(folder.file("run/checkpoint.safetensors"));
+
+  const at::Tensor sender_STd = at::randn({1, 37, 16});
+  const at::Tensor on_cpu = checkpoint.projector->project(sender_STd);
+  checkpoint.projector->projector().to(at::kCUDA);
+  const at::Tensor on_gpu = checkpoint.projector->project(sender_STd.to(at::kCUDA)).cpu();
+  EXPECT_LT((on_gpu - on_cpu).norm().item<double>() / on_cpu.norm().item<double>(), 1e-5);
+}
+
+}  // namespace
+}  // namespace kvalign::testing
