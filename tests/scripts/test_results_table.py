@@ -1,0 +1,76 @@
+"""scripts/results_table.py fills README's tables, sees when they are stale, and refuses loose ends."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "results_table.py"
+
+
+def report():
+    interval = {"value": 0.75, "low": 0.7, "high": 0.8}
+    return {
+        "dataset": {
+            "sender": "small", "receiver": "large", "test_sequences": 4, "test_documents": 4,
+            "test_tokens": 1200, "train_sequences": 8, "skip_first_tokens": 4,
+        },
+        "machine": {"cpu": "a cpu", "device": "cpu", "num_threads": 2, "libtorch": "2.11.0"},
+        "reconstruction": {"rows": [
+            {"row": "v1", "num_parameters": 2109440, "headline": {
+                "r2_keys": interval, "mse": interval}},
+            {"row": "mean", "num_parameters": 0, "headline": {
+                "r2_keys": {"value": None, "low": None, "high": None},
+                "mse": {"value": 12345.6, "low": None, "high": None}}},
+        ]},
+    }
+
+
+class ResultsTableTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.path = Path(self.folder.name)
+        (self.path / "run.json").write_text(json.dumps(report()))
+
+    def run_script(self, *arguments):
+        return subprocess.run(
+            [sys.executable, SCRIPT, "--readme", self.path / "README.md", "--results", self.path,
+             *arguments],
+            capture_output=True, text=True, check=False)
+
+    def write_readme(self, text):
+        (self.path / "README.md").write_text(text)
+
+    def test_fills_and_then_agrees(self):
+        self.write_readme("before\n<!-- results:run -->\nstale\n<!-- /results -->\nafter\n")
+        self.assertEqual(self.run_script("--check").returncode, 1)
+        self.assertEqual(self.run_script().returncode, 0)
+        self.assertEqual(self.run_script("--check").returncode, 0)
+        text = (self.path / "README.md").read_text()
+        self.assertIn("| row | parameters | R² keys | MSE |\n| --- | ---: | ---: | ---: |\n", text)
+        self.assertIn("| v1 | 2,109,440 | 0.750 [0.700, 0.800] | 0.750 [0.700, 0.800] |\n", text)
+        self.assertIn("| mean | 0 | - | 1.23e+04 |\n", text)
+        self.assertIn("1,200 tokens without the first 4 of each", text)
+        self.assertTrue(text.startswith("before\n<!-- results:run -->\n| row |"))
+        self.assertTrue(text.endswith("<!-- /results -->\nafter\n"))
+
+    def test_check_says_what_to_do(self):
+        self.write_readme("<!-- results:run -->\n<!-- /results -->\n")
+        self.assertIn("Run scripts/results_table.py", self.run_script("--check").stderr)
+
+    def test_missing_result_is_named(self):
+        self.write_readme("<!-- results:other -->\n<!-- /results -->\n")
+        process = self.run_script("--check")
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("other.json is missing", process.stderr)
+
+    def test_open_marker_is_refused(self):
+        self.write_readme("<!-- results:run -->\n")
+        self.assertIn("is not closed", self.run_script("--check").stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
