@@ -64,8 +64,10 @@ std::string describe_projector(const KvProjector& projector) {
   const ProjectorOptions& options = projector.options();
   std::string text = options.kind;
   if (options.kind == "mlp") text += ", hidden " + std::to_string(options.hidden_size);
-  text += ", norm " + options.norm;
-  if (is_flat(projector.receiver())) return text;
+  const bool flat = is_flat(projector.receiver());
+  const char* automatic_norm = flat ? "layer" : "none";  // as ProjectorOptions says
+  text += ", norm " + (options.norm == "auto" ? automatic_norm : options.norm);
+  if (flat) return text;
   return text + ", layer map " + options.layer_map.kind + " (" + options.layer_map.features + ")";
 }
 

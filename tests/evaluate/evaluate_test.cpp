@@ -94,6 +94,7 @@ TEST_F(EvaluateTest, FlatRowsAndWhatIsNotShown) {
   EXPECT_EQ(report.data.test_tokens, 9 * 7);
   EXPECT_EQ(report.data.test_documents, 9);
   EXPECT_EQ(report.rows[0].num_parameters, 6 * 10 + 10 + 2 * 10);
+  EXPECT_EQ(report.rows[0].text, "linear_residual, norm layer");
   EXPECT_EQ(report.rows[0].worst_tokens.size(), 10);
   EXPECT_EQ(report.differences.size(), 4 * 4);  // 4 rows, each r2, relative_error, cosine, mse
   EXPECT_TRUE(report.warnings.empty());
