@@ -38,9 +38,9 @@ Recipe make_recipe() {
 }
 
 // In the child: trains, resuming what is there.
-TEST(Resume, Child) {
+TEST(Resume, DISABLED_Child) {
   const char* folder = std::getenv("KVALIGN_RESUME_RUN");
-  if (folder == nullptr) GTEST_SKIP() << "run by the other test, in a process of its own";
+  ASSERT_NE(folder, nullptr) << "this is started by the other test";
   std::filesystem::current_path(folder);
   distill(make_recipe(), {.resume = true});
 }
@@ -50,8 +50,8 @@ pid_t start_child(const std::string& folder) {
   const pid_t child = ::fork();
   if (child == 0) {
     ::setenv("KVALIGN_RESUME_RUN", folder.c_str(), 1);
-    ::execl(program.c_str(), program.c_str(), "--gtest_filter=Resume.Child", "--gtest_brief=1",
-            nullptr);
+    ::execl(program.c_str(), program.c_str(), "--gtest_filter=Resume.DISABLED_Child",
+            "--gtest_also_run_disabled_tests", "--gtest_brief=1", nullptr);
     ::_exit(127);
   }
   return child;
