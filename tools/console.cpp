@@ -43,9 +43,9 @@ Console::~Console() {
 
 void Console::start(const std::string& command, const Machine& machine,
                     const std::string& options) {
-  info(fmt::format("kvalign {} {}, LibTorch {}, {} build", KVALIGN_VERSION, command,
-                   machine.libtorch, machine.build_type));
-  info(fmt::format("device {}, CPU {} with {} threads", machine.device, machine.cpu,
+  info(fmt::format("kvalign {} {}, {} build, LibTorch {}", KVALIGN_VERSION, command, machine.build,
+                   machine.libtorch));
+  info(fmt::format("device {}, CPU {}, threads {}", machine.device, machine.cpu,
                    machine.num_threads));
   info("options: " + options);
 }

@@ -71,7 +71,6 @@ void add(CLI::App& dataset, Command& chosen, const std::string& name, const std:
 
 void add_dataset(CLI::App& app, Command& chosen) {
   CLI::App* dataset = app.add_subcommand("dataset", "makes and looks at paired datasets");
-  dataset->require_subcommand(1);
   add<GenerateRecipe>(*dataset, chosen, "generate", "makes up a dataset with known structure",
                       generate);
   add<DatasetRecipe>(*dataset, chosen, "inspect", "shows what is in a dataset", inspect);

@@ -32,11 +32,15 @@ int run(const Command& command) {
   return kFailed;
 }
 
+// CLI11 has such a check too, but would hide that a word was meant as a subcommand.
+int refuse_without_subcommand() {
+  throw WrongUsage("a subcommand is required; --help lists them");
+}
+
 int parse_and_run(int argc, char** argv) {
   CLI::App app("Lets a receiver model continue from a sender model's KV cache.", "kvalign");
   Command chosen;
   app.set_version_flag("--version", "kvalign " KVALIGN_VERSION);
-  app.require_subcommand(1);
   app.footer(kFooter);
   add_dataset(app, chosen);
   add_distill_train(app, chosen);
@@ -46,6 +50,7 @@ int parse_and_run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kDone : kWrongUsage;
   }
+  if (!chosen) chosen = [] { return refuse_without_subcommand(); };
   return run(chosen);
 }
 

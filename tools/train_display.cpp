@@ -11,7 +11,9 @@ namespace {
 
 std::string terms_text(const std::vector<std::pair<std::string, double>>& terms) {
   std::string text;
-  for (const auto& [name, value] : terms) text += fmt::format(" {} {:.5g}", name, value);
+  for (const auto& [name, value] : terms) {
+    text += fmt::format("{}{} {:.5g}", text.empty() ? "" : ", ", name, value);
+  }
   return text;
 }
 
@@ -39,7 +41,7 @@ void TrainDisplay::on_step(const TrainStep& step) {
 }
 
 void TrainDisplay::on_validation(const Validation& validation) {
-  console_.info(fmt::format("epoch {} step {}: validation loss {:.6g} ({} ){}", validation.epoch,
+  console_.info(fmt::format("epoch {} step {}: validation loss {:.6g} ({}){}", validation.epoch,
                             validation.step, validation.loss, terms_text(validation.terms),
                             validation.improved ? ", the best" : ""));
 }

@@ -73,9 +73,9 @@ std::string problem_of_list(const FieldInfo& info, const std::vector<Element>& v
 
 template <class Element>
 std::string yaml_list(const std::vector<Element>& value) {
-  std::vector<std::string> words;
-  for (const Element& element : value) words.push_back(yaml_text(element));
-  return "[" + join(words) + "]";
+  std::string text = "[";
+  for (const Element& element : value) text += (text.size() > 1 ? ", " : "") + yaml_text(element);
+  return text += "]";
 }
 
 // YAML 1.1 readers (PyYAML) take these, in any case, for a truth value.

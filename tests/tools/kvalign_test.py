@@ -83,7 +83,7 @@ class Recipes(Case):
     def test_printed_config_reads_back_to_itself(self):
         for command in COMMANDS:
             first = self.run_to(0, *command, "--config", CONFIGS / "tests/tiny.yaml", "--set",
-                                "dataset.folder=a b: #c", "--print-config").stdout
+                                "dataset.folder='a b: #c'", "--print-config").stdout
             self.assertIn('folder: "a b: #c"', first)
             with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
                 file.write(first)
@@ -182,7 +182,7 @@ class Runs(Case):
         self.assertEqual(json.loads(as_json)["reconstruction"], report["reconstruction"])
 
     def test_flat_from_data_to_report(self):
-        self.train_and_evaluate("tiny", ["R2"])
+        self.train_and_evaluate("tiny", ["R²"])
 
     def test_layers_from_data_to_report(self):
         self.train_and_evaluate("tiny_layers", ["keys", "values"])
