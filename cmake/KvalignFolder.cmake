@@ -69,5 +69,5 @@ function(kvalign_add_test name folder label)
   endif()
   add_test(NAME ${name} COMMAND kvalign_${name}_test)
   set_tests_properties(${name} PROPERTIES LABELS ${label} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}"
-    ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1;ASAN_OPTIONS=detect_leaks=0")
+    ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1;ASAN_OPTIONS=detect_leaks=0;OMP_WAIT_POLICY=passive")
 endfunction()

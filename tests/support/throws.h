@@ -1,5 +1,5 @@
-// EXPECT_THROWS_WITH(expression, "text"): the expression throws an exception whose message holds the
-// text. Every check of the library has a test that makes it fire and reads what it says.
+// EXPECT_THROWS_WITH(expression, "text"): the expression throws an exception whose message holds
+// the text. Every check of the library has a test that makes it fire and reads what it says.
 #pragma once
 
 #include <gmock/gmock.h>
