@@ -91,7 +91,7 @@ def test_multimodal_rope_is_removed(tmp_path, monkeypatch):
     """Qwen2-VL turns keys by time, height and width; the reference is what it passes into its own rotation."""
     config = transformers.Qwen2VLConfig(
         text_config=dict(vocab_size=320, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-                         max_position_embeddings=512, rope_parameters={"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}),
+                         max_position_embeddings=512, rope_theta=1e4, rope_scaling={"rope_type": "default", "mrope_section": [2, 3, 3]}),
         vision_config=dict(depth=1, embed_dim=32, hidden_size=64, num_heads=2, mlp_ratio=1, patch_size=4, spatial_merge_size=2, temporal_patch_size=1),
         image_token_id=IMAGE_TOKEN, video_token_id=4, vision_start_token_id=5, vision_end_token_id=6)
     model = models.CacheModel(save_model(tmp_path, config, 1, transformers.AutoModelForImageTextToText))
