@@ -198,6 +198,25 @@ TEST_F(Distiller, NamesWhatATaskLossNeeds) {
   EXPECT_NO_THROW(distill(unlabelled));
 }
 
+TEST_F(Distiller, LeavesOutTheSinksOfLayeredCaches) {
+  GeneratorOptions options;
+  options.layout = "layers";
+  options.sender = {.num_layers = 2, .num_kv_heads = 2, .head_dim = 8};
+  options.receiver = {.num_layers = 3, .num_kv_heads = 2, .head_dim = 16};
+  options.num_sequences = 20;
+  options.tokens_per_sequence = 12;
+  Recipe layered = tiny_recipe(folder_.file("layered"), folder_.file("run"));
+  ASSERT_EQ(generate_paired_dataset(options, layered.dataset.folder).num_sinks, 4);
+  layered.projector.layer_map.kind = "all";
+  Recorder recorder;
+  const DistillResult result = distill(layered, {.observer = &recorder});
+  EXPECT_EQ(recorder.starts[0].train_tokens, 16 * (12 - 4));
+  EXPECT_EQ(load_checkpoint(result.checkpoint).skip_first_tokens, 4);
+  layered.dataset.skip_first_tokens = 0;
+  layered.run_folder = folder_.file("with_sinks");
+  EXPECT_EQ(load_checkpoint(distill(layered).checkpoint).skip_first_tokens, 0);
+}
+
 TEST_F(Distiller, RefusesAProjectorWithNothingToTrain) {
   Recipe baseline = recipe();
   baseline.projector = baseline_options("pad", 1);
