@@ -37,8 +37,8 @@ at::Tensor scale_llama3(const at::Tensor& inverse_frequencies_P, const RopeScali
   const double low = scaling.low_freq_factor, high = scaling.high_freq_factor;
   const at::Tensor wavelengths_P = 2 * std::numbers::pi / inverse_frequencies_P;
   const at::Tensor smooth_P = (original_context / wavelengths_P - low) / (high - low);
-  const at::Tensor interpolated_P = (1 - smooth_P) * inverse_frequencies_P / scaling.factor +
-                                    smooth_P * inverse_frequencies_P;
+  const at::Tensor interpolated_P =
+      (1 - smooth_P) * inverse_frequencies_P / scaling.factor + smooth_P * inverse_frequencies_P;
   const at::Tensor scaled_P = inverse_frequencies_P / scaling.factor;
   const at::Tensor long_P = wavelengths_P > original_context / low;
   const at::Tensor short_P = wavelengths_P < original_context / high;
