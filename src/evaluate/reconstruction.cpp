@@ -33,7 +33,8 @@ at::Tensor concatenate(const std::vector<at::Tensor>& parts, const char* where) 
 }  // namespace
 
 void StreamMean::add(const at::Tensor& streams_RTD) {
-  const at::Tensor sum_RD = streams_RTD.sum(1, /*keepdim=*/false, at::kDouble).to(at::kCPU);
+  // Within a batch float32 is exact enough (ATen adds pairwise) and spares a copy in float64.
+  const at::Tensor sum_RD = streams_RTD.sum(1).to(at::kCPU, at::kDouble);
   TORCH_CHECK(!sum_RD_.defined() || sum_RD_.sizes() == sum_RD.sizes(),
               "StreamMean::add: expected [streams, width] ", sum_RD_.sizes(), ", got ",
               sum_RD.sizes(), ".");

@@ -189,6 +189,16 @@ TEST_F(EvaluateTest, TaskOnlyWhereThereAreLabels) {
   EXPECT_FALSE(evaluate(recipe_, options_).task.has_value());
 }
 
+TEST_F(EvaluateTest, OneLabelForAllIsNoTask) {
+  GeneratorOptions options = flat_options();
+  options.num_classes = 1;
+  generate(options);
+  const Report report = evaluate(recipe_, options_);
+  EXPECT_FALSE(report.task.has_value());
+  EXPECT_THAT(report.warnings, ::testing::ElementsAre(
+                                   ::testing::HasSubstr("All training sequences have one label")));
+}
+
 TEST_F(EvaluateTest, SameOptionsSameReport) {
   generate(flat_options());
   const auto report = [&] { return to_json(evaluate(recipe_, options_))["reconstruction"]; };
