@@ -33,8 +33,9 @@ at::Tensor concatenate(const std::vector<at::Tensor>& parts, const char* where) 
 }  // namespace
 
 void StreamMean::add(const at::Tensor& streams_RTD) {
-  // Within a batch float32 is exact enough (ATen adds pairwise) and spares a copy in float64.
-  const at::Tensor sum_RD = streams_RTD.sum(1).to(at::kCPU, at::kDouble);
+  // In float64 from the first token on: the mean of a constant is then that constant, bit for bit,
+  // which is how a stream without variance is recognised.
+  const at::Tensor sum_RD = streams_RTD.sum(1, /*keepdim=*/false, at::kDouble).to(at::kCPU);
   TORCH_CHECK(!sum_RD_.defined() || sum_RD_.sizes() == sum_RD.sizes(),
               "StreamMean::add: expected [streams, width] ", sum_RD_.sizes(), ", got ",
               sum_RD.sizes(), ".");

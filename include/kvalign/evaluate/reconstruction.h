@@ -46,7 +46,7 @@ struct TokenErrors {
   at::Tensor squared_norm_RT;   ///< float64, CPU
 };
 
-/// Mean over all tokens that were added, per stream and dimension; batches are added in float64.
+/// Mean over all tokens that were added, per stream and dimension, in float64.
 class KVALIGN_API StreamMean {
  public:
   /// `streams_RTD` float32 on any device. Throws c10::Error where R or D differ from earlier calls.
