@@ -1,8 +1,8 @@
 """Text, chats or image-text pairs -> token sequences, each tagged with its document.
 
-A document is what a train/held-out split must not cut through. Text files: articles of a wikitext file (lines
-like " = Title = "), else pieces between lines "<|endoftext|>", else the whole file; a folder: one
-document a file. Chat and image-text: JSONL, one document a line.
+A document is what a train/held-out split must not cut through. Text files: pieces between
+lines "<|endoftext|>", else articles of a wikitext file (lines like " = Title = "), else the whole
+file; a folder: one document a file. Chat and image-text: JSONL, one document a line.
 """
 
 import dataclasses
@@ -21,9 +21,9 @@ SHORTEST = 16  # a chat or image-text sequence below this says little and is dro
 
 @dataclasses.dataclass
 class Sequence:
-    tokens: list          # token ids, BOS included where the tokenizer adds one
-    document: int         # dataset-wide id
-    item: dict = None     # image-text only: {"image": path, "text": prompt}
+    tokens: list  # token ids, BOS included where the tokenizer adds one
+    document: int  # dataset-wide id
+    item: dict = None  # image-text only: {"image": path, "text": prompt}
 
 
 def read_utf8(path):
@@ -32,7 +32,10 @@ def read_utf8(path):
     except FileNotFoundError as error:
         raise CaptureError(f"--input {path}: no such file or folder") from error
     except UnicodeDecodeError as error:
-        raise CaptureError(f"--input {path}: expected UTF-8 text, got byte {error.object[error.start]:#x} at offset {error.start}") from error
+        raise CaptureError(
+            f"--input {path}: expected UTF-8 text, got byte {error.object[error.start]:#x} at "
+            f"offset {error.start}"
+        ) from error
 
 
 def split_text(text):
@@ -52,7 +55,9 @@ def files_of(path):
     path = pathlib.Path(path)
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    files = sorted(
+        file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")
+    )
     if not files:
         raise CaptureError(f"--input {path}: the folder holds no files")
     return files
@@ -69,7 +74,10 @@ def read_jsonl(path, required):
             raise CaptureError(f"{path}:{number}: not JSON ({error})") from error
         missing = [key for key in required if not isinstance(value, dict) or key not in value]
         if missing:
-            raise CaptureError(f"{path}:{number}: expected an object with {', '.join(required)}; {', '.join(missing)} is missing")
+            raise CaptureError(
+                f"{path}:{number}: expected an object with {', '.join(required)}; "
+                f"{', '.join(missing)} is missing"
+            )
         yield number, value
 
 
@@ -79,7 +87,9 @@ def read_documents(path, kind):
     for file in files_of(path):
         if kind == "text":
             pieces = split_text(read_utf8(file))
-            documents += pieces if not pathlib.Path(path).is_dir() else ["\n".join(pieces)] if pieces else []
+            documents += (
+                pieces if not pathlib.Path(path).is_dir() else ["\n".join(pieces)] if pieces else []
+            )
         elif kind == "chat":
             documents += [value["messages"] for _, value in read_jsonl(file, ("messages",))]
         else:
@@ -100,19 +110,29 @@ def digest(path):
         return hashlib.sha256(files[0].read_bytes()).hexdigest()
     total = hashlib.sha256()
     for file in files:
-        total.update(str(file.relative_to(path)).encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+        total.update(
+            str(file.relative_to(path)).encode()
+            + b"\0"
+            + hashlib.sha256(file.read_bytes()).digest()
+        )
     return total.hexdigest()
 
 
 class Cutter:
     """Cuts documents into consecutive sequences of `num_tokens`, each a prefill of its own.
 
-    Where the tokenizer puts a BOS before a text, every sequence starts with it. The rest of a text that does not
-    fill a sequence is dropped; a chat or image-text document may be one shorter sequence.
+    Where the tokenizer puts a BOS before a text, every sequence starts with it. The rest of a text
+    that does not fill a sequence is dropped; a chat or image-text document may be one shorter
+    sequence.
     """
 
     def __init__(self, tokenizer, num_tokens, kind, encode_item=None):
-        self._tokenizer, self._num_tokens, self._kind, self._encode_item = tokenizer, num_tokens, kind, encode_item
+        self._tokenizer, self._num_tokens, self._kind, self._encode_item = (
+            tokenizer,
+            num_tokens,
+            kind,
+            encode_item,
+        )
         special = tokenizer("").input_ids
         self._prefix = special[:1] if special and special[0] == tokenizer.bos_token_id else []
 
@@ -128,13 +148,16 @@ class Cutter:
         if self._prefix and tokens[:1] == self._prefix:
             tokens = tokens[1:]
         step = self._num_tokens - len(self._prefix)
-        pieces = [self._prefix + tokens[begin:begin + step] for begin in range(0, len(tokens), step)]
+        pieces = [
+            self._prefix + tokens[begin : begin + step] for begin in range(0, len(tokens), step)
+        ]
         shortest = self._num_tokens if self._kind == "text" else min(SHORTEST, self._num_tokens)
         return [(piece, None) for piece in pieces if len(piece) >= shortest]
 
 
 def take_sequences(documents, first_id, cutter, wanted, generator):
-    """Up to `wanted` sequences: the first of every document in random order, then the second of every one, ...
+    """Up to `wanted` sequences: the first of every document in random order, then the second of
+    every one, ...
 
     So a small capture still sees many documents, and a split by document stays fine-grained.
     """
@@ -158,7 +181,8 @@ def take_sequences(documents, first_id, cutter, wanted, generator):
 
 
 def plan_sequences(options, cutter):
-    """The sequences of the whole capture in the order they are run: shuffled, so that any shard is a sample of all."""
+    """The sequences of the whole capture in the order they are run: shuffled, so that any shard is
+    a sample of all."""
     generator = random.Random(options.seed)
     shares = options.shares or [1.0]
     groups = [read_documents(path, options.format) for path in options.input]
@@ -167,12 +191,19 @@ def plan_sequences(options, cutter):
     sequences, first_id = [], 0
     remaining, total = options.sequences, sum(shares)
     for index, documents in enumerate(groups):
-        wanted = remaining if index == len(groups) - 1 else round(options.sequences * shares[index] / total)
+        wanted = (
+            remaining
+            if index == len(groups) - 1
+            else round(options.sequences * shares[index] / total)
+        )
         taken = take_sequences(documents, first_id, cutter, wanted, generator)
         if len(taken) < wanted:
             where = options.input[index] if options.shares else " ".join(options.input)
-            raise CaptureError(f"--input {where}: expected {wanted} sequences of {options.tokens} tokens, its {len(documents)} "
-                               f"documents give {len(taken)}. Lower --sequences or --tokens, or add text.")
+            raise CaptureError(
+                f"--input {where}: expected {wanted} sequences of {options.tokens} tokens, its "
+                f"{len(documents)} "
+                f"documents give {len(taken)}. Lower --sequences or --tokens, or add text."
+            )
         sequences += taken
         remaining -= wanted
         first_id += len(documents)

@@ -1,4 +1,5 @@
-"""The files of a capture: shards, the progress record that makes it resumable, and index.json, written last.
+"""The files of a capture: shards, the progress record that makes it resumable, and index.json,
+written last.
 
 Every file appears complete or not at all (temporary name, fsync, rename, fsync of the folder).
 """
@@ -18,7 +19,8 @@ TEMPORARY = ".tmp-"
 
 
 def write_atomically(path, data):
-    """Writes bytes to `path` so that a kill or power cut leaves the old file, none, or the whole new one."""
+    """Writes bytes to `path` so that a kill or power cut leaves the old file, none, or the whole
+    new one."""
     path = pathlib.Path(path)
     temporary = path.with_name(TEMPORARY + path.name)
     with open(temporary, "wb") as file:
@@ -39,7 +41,11 @@ def write_json(path, value):
 
 def sha256_of(path):
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256_in_blocks(file)
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else _sha256_in_blocks(file)
+        )
 
 
 def _sha256_in_blocks(file):  # Python 3.10
@@ -50,7 +56,8 @@ def _sha256_in_blocks(file):  # Python 3.10
 
 
 class Store:
-    """The output folder of one capture, identified by `plan` (a hash of everything that decides its content)."""
+    """The output folder of one capture, identified by `plan` (a hash of everything that decides its
+    content)."""
 
     def __init__(self, folder, plan, num_shards):
         self._folder, self._plan, self._num_shards = pathlib.Path(folder), plan, num_shards
@@ -58,11 +65,13 @@ class Store:
         for leftover in self._folder.glob(TEMPORARY + "*"):
             leftover.unlink()
         self._records = self._resume()
-        # Before the first shard: a kill between a shard and its record must not leave a folder of unknown origin.
+        # Before the first shard: a kill between a shard and its record must not leave a folder of
+        # unknown origin.
         self._write_progress()
 
     def _resume(self):
-        """Records of the finished shards whose files still have the recorded SHA-256, by shard number."""
+        """Records of the finished shards whose files still have the recorded SHA-256, by shard
+        number."""
         for name, read in ((PROGRESS, lambda value: value), ("index.json", _progress_of_index)):
             path = self._folder / name
             if path.exists():
@@ -70,40 +79,56 @@ class Store:
                 break
         else:
             if any(self._folder.glob("pairs-*.safetensors")):
-                raise CaptureError(f"--output {self._folder}: holds shards but neither index.json nor {PROGRESS}; "
-                                   "give an empty folder")
+                raise CaptureError(
+                    f"--output {self._folder}: holds shards but neither index.json nor {PROGRESS}; "
+                    "give an empty folder"
+                )
             return {}
         if not progress["shards"]:
             return {}
         if progress["plan"] != self._plan:
-            raise CaptureError(f"--output {self._folder}: holds a capture of other models, text or options. "
-                               "Repeat its command to resume it, or give another folder.")
-        return {int(number): record for number, record in progress["shards"].items()
-                if (self._folder / record["file"]).is_file() and sha256_of(self._folder / record["file"]) == record["sha256"]}
+            raise CaptureError(
+                f"--output {self._folder}: holds a capture of other models, text or options. "
+                "Repeat its command to resume it, or give another folder."
+            )
+        return {
+            int(number): record
+            for number, record in progress["shards"].items()
+            if (self._folder / record["file"]).is_file()
+            and sha256_of(self._folder / record["file"]) == record["sha256"]
+        }
 
     def missing(self):
         """Numbers, from 0, of the shards still to be made."""
         return [number for number in range(self._num_shards) if number not in self._records]
 
     def part_path(self, number, role):
-        """Where one model's half of a shard waits for the other half; named by the plan, so never taken for another's."""
+        """Where one model's half of a shard waits for the other half; named by the plan, so never
+        taken for another's."""
         return self._folder / f"part-{self._plan[:16]}-{role}-{number + 1:05d}.safetensors"
 
     def has_part(self, number, role):
         return self.part_path(number, role).is_file()
 
     def write_part(self, number, role, tensors, key_norms):
-        write_atomically(self.part_path(number, role), save(tensors, metadata={"key_norms": json.dumps(key_norms)}))
+        write_atomically(
+            self.part_path(number, role),
+            save(tensors, metadata={"key_norms": json.dumps(key_norms)}),
+        )
 
     def read_part(self, number, role):
         """(tensors, key norms) as they were written."""
         with safe_open(self.part_path(number, role), "pt") as part:
-            return {name: part.get_tensor(name) for name in part.keys()}, json.loads(part.metadata()["key_norms"])
+            return {name: part.get_tensor(name) for name in part.keys()}, json.loads(
+                part.metadata()["key_norms"]
+            )
 
     def write_shard(self, number, tensors, record):
         """Writes a shard and notes it as done. `record` is kept with it: counts and statistics."""
         name = f"pairs-{number + 1:05d}-of-{self._num_shards:05d}.safetensors"
-        data = save(tensors, metadata={"plan": self._plan})  # one entry: safetensors writes several in random order
+        data = save(
+            tensors, metadata={"plan": self._plan}
+        )  # one entry: safetensors writes several in random order
         write_atomically(self._folder / name, data)
         self._records[number] = {"file": name, "sha256": hashlib.sha256(data).hexdigest(), **record}
         self._write_progress()
@@ -117,13 +142,25 @@ class Store:
         `summaries`: {role: function of all shard records}, written as `mean_key_norms`.
         """
         records = [self._records[number] for number in range(self._num_shards)]
-        shards = [{key: record[key] for key in ("file", "sha256", "num_sequences", "num_tokens")} for record in records]
-        source |= {"plan": self._plan, "mean_key_norms": {role: summary(records) for role, summary in summaries.items()},
-                   "shard_key_norms": [record["key_norms"] for record in records]}
-        write_json(self._folder / "index.json", header | {
-            "num_sequences": sum(shard["num_sequences"] for shard in shards),
-            "num_tokens": sum(shard["num_tokens"] for shard in shards),
-            "shards": shards, "source": source})
+        shards = [
+            {key: record[key] for key in ("file", "sha256", "num_sequences", "num_tokens")}
+            for record in records
+        ]
+        source |= {
+            "plan": self._plan,
+            "mean_key_norms": {role: summary(records) for role, summary in summaries.items()},
+            "shard_key_norms": [record["key_norms"] for record in records],
+        }
+        write_json(
+            self._folder / "index.json",
+            header
+            | {
+                "num_sequences": sum(shard["num_sequences"] for shard in shards),
+                "num_tokens": sum(shard["num_tokens"] for shard in shards),
+                "shards": shards,
+                "source": source,
+            },
+        )
         (self._folder / PROGRESS).unlink(missing_ok=True)
         for part in self._folder.glob("part-*.safetensors"):
             part.unlink()
@@ -132,5 +169,10 @@ class Store:
 def _progress_of_index(index):
     source = index.get("source", {})
     norms = source.get("shard_key_norms", [])
-    return {"plan": source.get("plan"),
-            "shards": {number: {**shard, "key_norms": norm} for number, (shard, norm) in enumerate(zip(index["shards"], norms))}}
+    return {
+        "plan": source.get("plan"),
+        "shards": {
+            number: {**shard, "key_norms": norm}
+            for number, (shard, norm) in enumerate(zip(index["shards"], norms))
+        },
+    }

@@ -1,13 +1,20 @@
-"""convert_gguf.py on tiny GGUF files written here: the folder must hold the weights they were made from."""
+"""convert_gguf.py on tiny GGUF files written here: the folder must hold the weights they were made
+from."""
 
 import json
 
 import numpy
 import pytest
 
-torch = pytest.importorskip("torch", reason="run scripts/setup_capture.sh and use .deps/capture/bin/python")
-pytest.importorskip("transformers", reason="run scripts/setup_capture.sh and use .deps/capture/bin/python")
-gguf = pytest.importorskip("gguf", reason="run scripts/setup_capture.sh and use .deps/capture/bin/python")
+torch = pytest.importorskip(
+    "torch", reason="run scripts/setup_capture.sh and use .deps/capture/bin/python"
+)
+pytest.importorskip(
+    "transformers", reason="run scripts/setup_capture.sh and use .deps/capture/bin/python"
+)
+gguf = pytest.importorskip(
+    "gguf", reason="run scripts/setup_capture.sh and use .deps/capture/bin/python"
+)
 
 import convert_gguf
 import transformers
@@ -27,11 +34,19 @@ def gguf_name(name):
 def permute(array, heads):
     """Row order of llama GGUFs, as convert_hf_to_gguf.py of llama.cpp writes it."""
     rows = array.shape[0]
-    return array.reshape(heads, 2, rows // heads // 2, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
+    return (
+        array.reshape(heads, 2, rows // heads // 2, *array.shape[1:])
+        .swapaxes(1, 2)
+        .reshape(array.shape)
+    )
 
 
 def tiny_model(architecture, **changes):
-    config_class = {"llama": transformers.LlamaConfig, "qwen2": transformers.Qwen2Config, "qwen3": transformers.Qwen3Config}[architecture]
+    config_class = {
+        "llama": transformers.LlamaConfig,
+        "qwen2": transformers.Qwen2Config,
+        "qwen3": transformers.Qwen3Config,
+    }[architecture]
     if architecture == "qwen3":
         changes |= {"head_dim": 16}
     torch.manual_seed(3)
@@ -63,14 +78,22 @@ def write_gguf(path, model, architecture, tokenizer=None, quantise=False, extra=
         special = {token["content"] for token in backend["added_tokens"]}
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre("gpt-2")
-        unused = [f"[PAD{index}]" for index in range(len(vocabulary), config.vocab_size)]  # as llama.cpp pads
-        types = [gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL for token, _ in vocabulary]
+        unused = [
+            f"[PAD{index}]" for index in range(len(vocabulary), config.vocab_size)
+        ]  # as llama.cpp pads
+        types = [
+            gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL
+            for token, _ in vocabulary
+        ]
         writer.add_token_list([token for token, _ in vocabulary] + unused)
         writer.add_token_types(types + [gguf.TokenType.UNUSED] * len(unused))
         writer.add_token_merges([" ".join(merge) for merge in backend["model"]["merges"]])
         writer.add_bos_token_id(1)
         writer.add_eos_token_id(2)
-    heads = {"self_attn.q_proj": config.num_attention_heads, "self_attn.k_proj": config.num_key_value_heads}
+    heads = {
+        "self_attn.q_proj": config.num_attention_heads,
+        "self_attn.k_proj": config.num_key_value_heads,
+    }
     for name, tensor in model.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
@@ -79,8 +102,11 @@ def write_gguf(path, model, architecture, tokenizer=None, quantise=False, extra=
             if architecture == "llama" and stem in name:
                 array = permute(array, count)
         if quantise and array.ndim == 2 and "embed" not in name:
-            writer.add_tensor(gguf_name(name), gguf.quants.quantize(array, gguf.GGMLQuantizationType.Q8_0),
-                              raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+            writer.add_tensor(
+                gguf_name(name),
+                gguf.quants.quantize(array, gguf.GGMLQuantizationType.Q8_0),
+                raw_dtype=gguf.GGMLQuantizationType.Q8_0,
+            )
         else:
             writer.add_tensor(gguf_name(name), array)
     for name, array in (extra or {}).items():
@@ -91,11 +117,22 @@ def write_gguf(path, model, architecture, tokenizer=None, quantise=False, extra=
     writer.close()
 
 
-@pytest.mark.parametrize("architecture,changes", [
-    ("llama", {}), ("llama", {"tie_word_embeddings": True}), ("llama", {"attention_bias": True}), ("qwen2", {}), ("qwen3", {})])
+@pytest.mark.parametrize(
+    "architecture,changes",
+    [
+        ("llama", {}),
+        ("llama", {"tie_word_embeddings": True}),
+        ("llama", {"attention_bias": True}),
+        ("qwen2", {}),
+        ("qwen3", {}),
+    ],
+)
 def test_weights_come_back(tmp_path, architecture, changes):
-    """Row order, biases, QK norms and the head; then the logits, which also need the config right."""
-    model = tiny_model(architecture, rope_parameters={"rope_type": "default", "rope_theta": 20000.0}, **changes)
+    """Row order, biases, QK norms and the head; then the logits, which also need the config
+    right."""
+    model = tiny_model(
+        architecture, rope_parameters={"rope_type": "default", "rope_theta": 20000.0}, **changes
+    )
     write_gguf(tmp_path / "m.gguf", model, architecture)
     convert_gguf.convert(tmp_path / "m.gguf", tmp_path / "hf", "float32", with_tokenizer=False)
     loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "hf").eval()
@@ -109,10 +146,14 @@ def test_weights_come_back(tmp_path, architecture, changes):
 @pytest.mark.parametrize("architecture", ["llama", "qwen2"])
 def test_same_logits_as_transformers_own_loader(tmp_path, architecture):
     """An independent reader of the same quantised file."""
-    write_gguf(tmp_path / "m.gguf", tiny_model(architecture), architecture, make_tokenizer(), quantise=True)
+    write_gguf(
+        tmp_path / "m.gguf", tiny_model(architecture), architecture, make_tokenizer(), quantise=True
+    )
     convert_gguf.convert(tmp_path / "m.gguf", tmp_path / "hf", "float32")
     ours = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "hf").eval()
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="m.gguf", dtype=torch.float32).eval()
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, gguf_file="m.gguf", dtype=torch.float32
+    ).eval()
     ids = torch.arange(20)[None] + 5
     torch.testing.assert_close(ours(ids).logits, theirs(ids).logits, rtol=1e-5, atol=1e-5)
 
@@ -154,8 +195,13 @@ def test_llama3_scaling_is_recovered(tmp_path):
     write_gguf(tmp_path / "m.gguf", model, "llama", extra={"rope_freqs.weight": factors})
     convert_gguf.convert(tmp_path / "m.gguf", tmp_path / "hf", "float32", with_tokenizer=False)
     config = json.loads((tmp_path / "hf" / "config.json").read_text())
-    assert config["rope_scaling"] == {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-                                      "original_max_position_embeddings": 8192}
+    assert config["rope_scaling"] == {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }
 
 
 def test_linear_scaling_is_kept(tmp_path):
@@ -165,23 +211,37 @@ def test_linear_scaling_is_kept(tmp_path):
     assert config["rope_scaling"] == {"rope_type": "linear", "factor": 4.0}
 
 
-@pytest.mark.parametrize("change,text", [
-    ({"extra": {"blk.0.ffn_gate_exps.weight": numpy.zeros((2, 2), numpy.float32)}}, "tensor blk.0.ffn_gate_exps.weight has no Hugging Face counterpart"),
-    ({"extra": {"rope_freqs.weight": numpy.array([1, 2, 3, 4, 5, 6, 7, 9], numpy.float32)}}, "tensor rope_freqs.weight does not follow Llama 3"),
-    ({"scaling": "yarn"}, "key llama.rope.scaling.type: expected none or linear, got yarn"),
-])
+@pytest.mark.parametrize(
+    "change,text",
+    [
+        (
+            {"extra": {"blk.0.ffn_gate_exps.weight": numpy.zeros((2, 2), numpy.float32)}},
+            "tensor blk.0.ffn_gate_exps.weight has no Hugging Face counterpart",
+        ),
+        (
+            {"extra": {"rope_freqs.weight": numpy.array([1, 2, 3, 4, 5, 6, 7, 9], numpy.float32)}},
+            "tensor rope_freqs.weight does not follow Llama 3",
+        ),
+        ({"scaling": "yarn"}, "key llama.rope.scaling.type: expected none or linear, got yarn"),
+    ],
+)
 def test_what_it_does_not_understand_is_an_error(tmp_path, change, text):
     write_gguf(tmp_path / "m.gguf", tiny_model("llama"), "llama", **change)
     with pytest.raises(convert_gguf.ConversionError, match=text):
         convert_gguf.convert(tmp_path / "m.gguf", tmp_path / "hf", "float32", with_tokenizer=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["m.gguf"], "an error must leave nothing behind"
+    assert [path.name for path in tmp_path.iterdir()] == ["m.gguf"], (
+        "an error must leave nothing behind"
+    )
 
 
 def test_overflow_names_the_tensor(tmp_path):
     model = tiny_model("qwen2")
     model.state_dict()["model.layers.0.self_attn.k_proj.bias"][3] = 1e6
     write_gguf(tmp_path / "m.gguf", model, "qwen2")
-    with pytest.raises(convert_gguf.ConversionError, match="tensor blk.0.attn_k.bias: not finite as float16; use --dtype bfloat16"):
+    with pytest.raises(
+        convert_gguf.ConversionError,
+        match="tensor blk.0.attn_k.bias: not finite as float16; use --dtype bfloat16",
+    ):
         convert_gguf.convert(tmp_path / "m.gguf", tmp_path / "hf", "float16", with_tokenizer=False)
 
 
@@ -197,4 +257,7 @@ def test_wrong_files_are_named(tmp_path, capsys):
     writer.write_tensors_to_file()
     writer.close()
     assert convert_gguf.main([str(tmp_path / "other.gguf"), str(tmp_path / "hf")]) == 1
-    assert "general.architecture: expected one of llama, qwen2, qwen3, got gptneox" in capsys.readouterr().err
+    assert (
+        "general.architecture: expected one of llama, qwen2, qwen3, got gptneox"
+        in capsys.readouterr().err
+    )

@@ -1,11 +1,16 @@
-"""Capture of vision-language models, on tiny random LLaVA and Qwen2-VL models. No accuracy is claimed by this."""
+"""Capture of vision-language models, on tiny random LLaVA and Qwen2-VL models. No accuracy is
+claimed by this."""
 
 import json
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="run scripts/setup_capture.sh and use .deps/capture/bin/python")
-transformers = pytest.importorskip("transformers", reason="run scripts/setup_capture.sh and use .deps/capture/bin/python")
+torch = pytest.importorskip(
+    "torch", reason="run scripts/setup_capture.sh and use .deps/capture/bin/python"
+)
+transformers = pytest.importorskip(
+    "transformers", reason="run scripts/setup_capture.sh and use .deps/capture/bin/python"
+)
 
 import capture_hf
 from capture import CaptureError, models
@@ -18,15 +23,31 @@ IMAGE_TOKEN = 3
 
 def save_llava(folder, num_layers, seed, image_size=28):
     """LLaVA: (image_size / 14)^2 image tokens in front of a Llama decoder."""
-    vision = transformers.CLIPVisionConfig(hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-                                           image_size=image_size, patch_size=14, projection_dim=32)
-    config = transformers.LlavaConfig(vision_config=vision, text_config=text_config(transformers.LlamaConfig, num_hidden_layers=num_layers),
-                                      image_token_id=IMAGE_TOKEN, image_token_index=IMAGE_TOKEN)
+    vision = transformers.CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=image_size,
+        patch_size=14,
+        projection_dim=32,
+    )
+    config = transformers.LlavaConfig(
+        vision_config=vision,
+        text_config=text_config(transformers.LlamaConfig, num_hidden_layers=num_layers),
+        image_token_id=IMAGE_TOKEN,
+        image_token_index=IMAGE_TOKEN,
+    )
     save_model(folder, config, seed, transformers.AutoModelForImageTextToText)
     size = {"height": image_size, "width": image_size}
     pixels = transformers.CLIPImageProcessor(size=size, crop_size=size)
-    transformers.LlavaProcessor(image_processor=pixels, tokenizer=make_tokenizer(), patch_size=14, vision_feature_select_strategy="default",
-                                num_additional_image_tokens=1).save_pretrained(folder)
+    transformers.LlavaProcessor(
+        image_processor=pixels,
+        tokenizer=make_tokenizer(),
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    ).save_pretrained(folder)
     return folder
 
 
@@ -43,15 +64,36 @@ def pairs(tmp_path):
 
 
 def run(sender, receiver, pairs, output):
-    return capture_hf.main(["--sender", str(sender), "--receiver", str(receiver), "--input", str(pairs), "--format", "image-text",
-                            "--output", str(output), "--sequences", "3", "--tokens", "128", "--dtype", "float32"])
+    return capture_hf.main(
+        [
+            "--sender",
+            str(sender),
+            "--receiver",
+            str(receiver),
+            "--input",
+            str(pairs),
+            "--format",
+            "image-text",
+            "--output",
+            str(output),
+            "--sequences",
+            "3",
+            "--tokens",
+            "128",
+            "--dtype",
+            "float32",
+        ]
+    )
 
 
 def test_image_text_pairs_are_captured(tmp_path, pairs):
     sender, receiver = save_llava(tmp_path / "small", 2, 1), save_llava(tmp_path / "large", 3, 2)
     assert run(sender, receiver, pairs, tmp_path / "d") == 0
     index = json.loads((tmp_path / "d" / "index.json").read_text())
-    assert index["receiver"]["geometry"]["num_layers"] == 3 and index["sender"]["geometry"]["head_dim"] == 16
+    assert (
+        index["receiver"]["geometry"]["num_layers"] == 3
+        and index["sender"]["geometry"]["head_dim"] == 16
+    )
     shard = load_file(tmp_path / "d" / index["shards"][0]["file"])
     offsets = shard["sequence_offsets"].tolist()
     processor = transformers.AutoProcessor.from_pretrained(receiver)
@@ -60,18 +102,30 @@ def test_image_text_pairs_are_captured(tmp_path, pairs):
         tokens = shard["token_ids"][begin:end]
         assert (tokens == IMAGE_TOKEN).sum() == 4
         item = json.loads(pairs.read_text().splitlines()[document])
-        inputs = processor(images=[Image.open(pairs.parent / item["image"]).convert("RGB")], text=["<image>\n" + item["text"]], return_tensors="pt")
+        inputs = processor(
+            images=[Image.open(pairs.parent / item["image"]).convert("RGB")],
+            text=["<image>\n" + item["text"]],
+            return_tensors="pt",
+        )
         with torch.no_grad():
             cache = model(**inputs, use_cache=True).past_key_values
         assert inputs["input_ids"][0].tolist() == tokens.tolist()
         expected = cache.layers[2].values[0].transpose(0, 1)
-        torch.testing.assert_close(shard["receiver.values.2"][begin:end], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            shard["receiver.values.2"][begin:end], expected, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_processors_must_agree_on_the_tokens(tmp_path, pairs, capsys):
-    sender, receiver = save_llava(tmp_path / "small", 2, 1), save_llava(tmp_path / "large", 3, 2, image_size=42)
+    sender, receiver = (
+        save_llava(tmp_path / "small", 2, 1),
+        save_llava(tmp_path / "large", 3, 2, image_size=42),
+    )
     assert run(sender, receiver, pairs, tmp_path / "d") == 1
-    assert "the receiver's processor makes other tokens of it than the sender's" in capsys.readouterr().err
+    assert (
+        "the receiver's processor makes other tokens of it than the sender's"
+        in capsys.readouterr().err
+    )
 
 
 def test_text_models_have_no_images(tmp_path, pairs, capsys):
@@ -88,21 +142,60 @@ def test_unreadable_image_is_named(tmp_path, pairs):
 
 
 def test_multimodal_rope_is_removed(tmp_path, monkeypatch):
-    """Qwen2-VL turns keys by time, height and width; the reference is what it passes into its own rotation."""
+    """Qwen2-VL turns keys by time, height and width; the reference is what it passes into its own
+    rotation."""
     config = transformers.Qwen2VLConfig(
-        text_config=dict(vocab_size=320, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-                         max_position_embeddings=512, rope_theta=1e4, rope_scaling={"rope_type": "default", "mrope_section": [2, 3, 3]}),
-        vision_config=dict(depth=1, embed_dim=32, hidden_size=64, num_heads=2, mlp_ratio=1, patch_size=4, spatial_merge_size=2, temporal_patch_size=1),
-        image_token_id=IMAGE_TOKEN, video_token_id=4, vision_start_token_id=5, vision_end_token_id=6)
-    model = models.CacheModel(save_model(tmp_path, config, 1, transformers.AutoModelForImageTextToText))
-    assert model.geometry["rope"] == {"theta": 1e4, "pairing": "half", "rotary_dim": 16, "scaling": {"type": "default"}}
+        text_config=dict(
+            vocab_size=320,
+            hidden_size=64,
+            intermediate_size=96,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=512,
+            rope_theta=1e4,
+            rope_scaling={"rope_type": "default", "mrope_section": [2, 3, 3]},
+        ),
+        vision_config=dict(
+            depth=1,
+            embed_dim=32,
+            hidden_size=64,
+            num_heads=2,
+            mlp_ratio=1,
+            patch_size=4,
+            spatial_merge_size=2,
+            temporal_patch_size=1,
+        ),
+        image_token_id=IMAGE_TOKEN,
+        video_token_id=4,
+        vision_start_token_id=5,
+        vision_end_token_id=6,
+    )
+    model = models.CacheModel(
+        save_model(tmp_path, config, 1, transformers.AutoModelForImageTextToText)
+    )
+    assert model.geometry["rope"] == {
+        "theta": 1e4,
+        "pairing": "half",
+        "rotary_dim": 16,
+        "scaling": {"type": "default"},
+    }
     assert list(model.mrope_section) == [2, 3, 3]
     from transformers.models.qwen2_vl import modeling_qwen2_vl as module
+
     before, apply = [], module.apply_multimodal_rotary_pos_emb
-    monkeypatch.setattr(module, "apply_multimodal_rotary_pos_emb", lambda q, k, *rest, **named: (before.append(k), apply(q, k, *rest, **named))[1])
+    monkeypatch.setattr(
+        module,
+        "apply_multimodal_rotary_pos_emb",
+        lambda q, k, *rest, **named: (before.append(k), apply(q, k, *rest, **named))[1],
+    )
     ids = torch.tensor([[9, 5] + [IMAGE_TOKEN] * 4 + [6] + list(range(20, 40))])
-    inputs = {"input_ids": ids, "pixel_values": torch.randn(16, 3 * 16), "image_grid_thw": torch.tensor([[1, 4, 4]]),
-              "mm_token_type_ids": (ids == IMAGE_TOKEN).int()}
+    inputs = {
+        "input_ids": ids,
+        "pixel_values": torch.randn(16, 3 * 16),
+        "image_grid_thw": torch.tensor([[1, 4, 4]]),
+        "mm_token_type_ids": (ids == IMAGE_TOKEN).int(),
+    }
     for expected, (keys, _) in zip(before, model.run(inputs), strict=False):
         torch.testing.assert_close(keys, expected, rtol=1e-4, atol=1e-5)
     assert len(before) == 2
