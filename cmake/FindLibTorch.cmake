@@ -31,6 +31,7 @@ find_package_handle_standard_args(LibTorch
   VERSION_VAR LibTorch_VERSION
   REASON_FAILURE_MESSAGE "Run scripts/setup.sh, or give CMAKE_PREFIX_PATH the folder of LibTorch.")
 
+cmake_path(GET LibTorch_torch_cpu_LIBRARY PARENT_PATH LibTorch_LIBRARY_DIR)
 if(LibTorch_FOUND AND NOT TARGET LibTorch::CPU)
   foreach(library IN ITEMS torch_cpu c10 torch_cuda c10_cuda)
     if(LibTorch_${library}_LIBRARY)

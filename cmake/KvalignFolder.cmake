@@ -37,7 +37,7 @@ function(kvalign_set_up_target target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unused-parameter)
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON
     CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
-    INSTALL_RPATH "$ORIGIN;$ORIGIN/../${CMAKE_INSTALL_LIBDIR}" INSTALL_RPATH_USE_LINK_PATH ON)
+    INSTALL_RPATH "$ORIGIN;$ORIGIN/../${CMAKE_INSTALL_LIBDIR};${LibTorch_LIBRARY_DIR}")
   # Programs are compiled as libraries are (-fPIC, not -fPIE): only so do they share the precompiled header.
   get_target_property(type ${target} TYPE)
   if(type STREQUAL "EXECUTABLE")

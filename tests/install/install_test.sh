@@ -18,6 +18,7 @@ consume() {  # consume NAME CMAKE_ARGUMENT...
 fail() { cat "$work/$1.log" >&2; echo "FAILED: $2" >&2; exit 1; }
 
 cmake --install "$build" --prefix "$work/prefix" >/dev/null
+"$work/prefix/bin/kvalign" --version >"$work/tool.log" 2>&1 || fail tool "the installed command"
 consume installed "-DCMAKE_PREFIX_PATH=$work/prefix;$libtorch" ||
   fail installed "a consumer of the installed package"
 consume subfolder "-DKVALIGN_SOURCE=$source" ||
