@@ -23,6 +23,7 @@ if(LibTorch_INCLUDE_DIR)
   file(STRINGS "${_header}" _lines REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH) ")
   string(REGEX REPLACE ".*MAJOR ([0-9]+).*MINOR ([0-9]+).*PATCH ([0-9]+).*" "\\1.\\2.\\3"
     LibTorch_VERSION "${_lines}")
+  string(REGEX REPLACE "^([0-9]+\\.[0-9]+).*" "\\1" LibTorch_MAJOR_MINOR "${LibTorch_VERSION}")
 endif()
 
 include(FindPackageHandleStandardArgs)
