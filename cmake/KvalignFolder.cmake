@@ -4,12 +4,6 @@
 function(kvalign_add_folder name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "LINK;PRIVATE_LINK")
   file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${name}/*.cpp")
-  if(NOT sources)  # bootstrap
-    add_library(kvalign_${name} INTERFACE)
-    add_library(kvalign::${name} ALIAS kvalign_${name})
-    install(TARGETS kvalign_${name} EXPORT kvalign-targets)
-    return()
-  endif()
   add_library(kvalign_${name} ${sources})
   add_library(kvalign::${name} ALIAS kvalign_${name})
   set_target_properties(kvalign_${name} PROPERTIES EXPORT_NAME ${name})
