@@ -34,11 +34,7 @@ class LinearResidual : public Projector {
   }
 
   void fold_outputs(const Statistics& statistics) override {
-    if (norm_->kind() == NormKind::kNone) {
-      linear_->fold_output(statistics.mean, statistics.scale);
-    } else {
-      norm_->fold_output(statistics.mean, statistics.scale);
-    }
+    norm_->fold_output(*linear_, statistics.mean, statistics.scale);
   }
 
  private:

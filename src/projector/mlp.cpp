@@ -43,11 +43,7 @@ class Mlp : public Projector {
   }
 
   void fold_outputs(const Statistics& statistics) override {
-    if (norm_->kind() == NormKind::kNone) {
-      output_->fold_output(statistics.mean, statistics.scale);
-    } else {
-      norm_->fold_output(statistics.mean, statistics.scale);
-    }
+    norm_->fold_output(*output_, statistics.mean, statistics.scale);
   }
 
  private:

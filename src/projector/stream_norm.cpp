@@ -49,7 +49,12 @@ at::Tensor StreamNorm::forward(const at::Tensor& input_RTD, const at::Tensor& me
                      gamma_RD.unsqueeze(1));
 }
 
-void StreamNorm::fold_output(const at::Tensor& mean_RD, const at::Tensor& scale_RD) {
+void StreamNorm::fold_output(StackedLinear& last, const at::Tensor& mean_RD,
+                             const at::Tensor& scale_RD) {
+  if (kind_ == NormKind::kNone) {
+    last.fold_output(mean_RD, scale_RD);
+    return;
+  }
   const at::NoGradGuard no_gradients;
   gamma_RD_.mul_(scale_RD);
   if (kind_ == NormKind::kLayer) {

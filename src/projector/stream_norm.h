@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <string>
 
+#include "stacked_linear.h"
+
 namespace kvalign {
 
 enum class NormKind { kLayer, kRms, kNone };
@@ -28,10 +30,9 @@ class StreamNorm : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& input_RTD, const at::Tensor& mean_RD,
                      const at::Tensor& scale_RD) const;
 
-  NormKind kind() const { return kind_; }
-
-  // From norm(x) to norm(x) * scale + mean; layer and rms only.
-  void fold_output(const at::Tensor& mean_RD, const at::Tensor& scale_RD);
+  // From norm(x) to norm(x) * scale + mean, [R, D]. `last` is the map that makes x: where there is
+  // no norm, it takes them.
+  void fold_output(StackedLinear& last, const at::Tensor& mean_RD, const at::Tensor& scale_RD);
 
  private:
   NormKind kind_;
