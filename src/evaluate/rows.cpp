@@ -61,13 +61,11 @@ void check_geometry(const KvGeometry& projector, const DatasetSide& side, const 
 }
 
 std::string describe_projector(const KvProjector& projector) {
-  const ProjectorOptions& options = projector.options();
+  const ProjectorOptions& options = projector.projector().options();
   std::string text = options.kind;
   if (options.kind == "mlp") text += ", hidden " + std::to_string(options.hidden_size);
-  const bool flat = is_flat(projector.receiver());
-  const char* automatic_norm = flat ? "layer" : "none";  // as ProjectorOptions says
-  text += ", norm " + (options.norm == "auto" ? automatic_norm : options.norm);
-  if (flat) return text;
+  text += ", norm " + options.norm;
+  if (is_flat(projector.receiver())) return text;
   return text + ", layer map " + options.layer_map.kind + " (" + options.layer_map.features + ")";
 }
 
@@ -136,10 +134,7 @@ std::vector<Row> baseline_rows(const EvaluateOptions& options, const RowContext&
     if (kind == "mean") continue;
     const ProjectorOptions projector_options = baseline_options(kind, options.seed);
     const FeaturePlan plan(sender, receiver, projector_options.layer_map);
-    const ProjectorShape shape{.num_groups = plan.num_groups(),
-                               .num_features = plan.num_features(),
-                               .num_streams = plan.num_streams(),
-                               .width = receiver.width()};
+    const ProjectorShape shape = projector_shape(plan, receiver);
     const std::vector<std::string> kinds = baseline_kinds(shape);
     if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
       absent.push_back({kind, why_absent(kind, shape)});

@@ -9,13 +9,6 @@
 namespace kvalign {
 namespace {
 
-ProjectorShape shape_of(const FeaturePlan& plan, const KvGeometry& receiver) {
-  return {.num_groups = plan.num_groups(),
-          .num_features = plan.num_features(),
-          .num_streams = plan.num_streams(),
-          .width = receiver.width()};
-}
-
 // truncate, pad and interpolate say nothing about several streams in a row.
 void check_baseline_reads_one_stream(const ProjectorOptions& options, const FeaturePlan& plan,
                                      const KvGeometry& sender) {
@@ -46,13 +39,20 @@ void check_geometry_matches(const KvGeometry& expected, const KvGeometry& got) {
 
 }  // namespace
 
+ProjectorShape projector_shape(const FeaturePlan& plan, const KvGeometry& receiver) {
+  return {.num_groups = plan.num_groups(),
+          .num_features = plan.num_features(),
+          .num_streams = plan.num_streams(),
+          .width = receiver.width()};
+}
+
 KvProjector::KvProjector(const ProjectorOptions& options, KvGeometry sender, KvGeometry receiver)
     : options_(options),
       sender_(std::move(sender)),
       receiver_(std::move(receiver)),
       plan_(sender_, receiver_, options.layer_map) {
   check_baseline_reads_one_stream(options_, plan_, sender_);
-  projector_ = make_projector(options_, shape_of(plan_, receiver_));
+  projector_ = make_projector(options_, projector_shape(plan_, receiver_));
 }
 
 at::Tensor KvProjector::project(const at::Tensor& sender_STd) const {

@@ -16,6 +16,9 @@
 
 namespace kvalign {
 
+// The shape of a projector whose features `plan` gathers for `receiver`.
+KVALIGN_API ProjectorShape projector_shape(const FeaturePlan& plan, const KvGeometry& receiver);
+
 class KVALIGN_API KvProjector {
  public:
   // Builds the plan and a freshly initialised projector. Errors: c10::Error, as FeaturePlan and

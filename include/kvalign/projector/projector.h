@@ -51,6 +51,9 @@ class KVALIGN_API Projector : public torch::nn::Module {
 
   const ProjectorShape& shape() const { return shape_; }
 
+  // As given, but norm is never "auto".
+  const ProjectorOptions& options() const { return options_; }
+
   // Trainable elements; statistics are not counted. 0 for a baseline.
   int64_t num_parameters() const;
 
@@ -86,7 +89,6 @@ class KVALIGN_API Projector : public torch::nn::Module {
   virtual void fold_features(const Statistics&) {}
   virtual void fold_outputs(const Statistics&) {}
 
-  const ProjectorOptions& options() const { return options_; }
   // What project() multiplies by and adds at the end, [R, D]; both undefined where there is
   // nothing.
   at::Tensor output_mean() const;
