@@ -10,41 +10,34 @@ namespace {
 
 constexpr const char* kFormat = "kvalign.training_state.1";
 
-// JSON has no infinity: a best loss that is not there yet is left out.
+// Calls `visit` with the name and the value of every field that goes into the JSON. JSON has no
+// infinity: a best loss that is not there yet is left out, so best_step comes before it.
+template <class State, class Visit>
+void for_each_field(State& state, const Visit& visit) {
+  auto& progress = state.progress;
+  visit("step", progress.step);
+  visit("epoch", progress.epoch);
+  visit("next_batch", progress.next_batch);
+  visit("tokens", progress.tokens);
+  visit("best_step", progress.best_step);
+  if (progress.best_step >= 0) visit("best_loss", progress.best_loss);
+  visit("validations_without_improvement", progress.validations_without_improvement);
+  visit("stopped_early", progress.stopped_early);
+  visit("finished", progress.finished);
+  visit("metrics_bytes", state.metrics_bytes);
+  visit("events_bytes", state.events_bytes);
+  visit("recipe", state.recipe);
+  visit("dataset_sha256", state.dataset_sha256);
+}
+
 nlohmann::json to_json(const TrainingState& state) {
-  const TrainingProgress& progress = state.progress;
-  nlohmann::json json = {
-      {"step", progress.step},
-      {"epoch", progress.epoch},
-      {"next_batch", progress.next_batch},
-      {"tokens", progress.tokens},
-      {"best_step", progress.best_step},
-      {"validations_without_improvement", progress.validations_without_improvement},
-      {"stopped_early", progress.stopped_early},
-      {"finished", progress.finished},
-      {"metrics_bytes", state.metrics_bytes},
-      {"events_bytes", state.events_bytes},
-      {"recipe", state.recipe},
-      {"dataset_sha256", state.dataset_sha256}};
-  if (progress.best_step >= 0) json["best_loss"] = progress.best_loss;
+  nlohmann::json json;
+  for_each_field(state, [&](const char* name, const auto& value) { json[name] = value; });
   return json;
 }
 
 void read_json(const nlohmann::json& json, TrainingState& state) {
-  TrainingProgress& progress = state.progress;
-  json.at("step").get_to(progress.step);
-  json.at("epoch").get_to(progress.epoch);
-  json.at("next_batch").get_to(progress.next_batch);
-  json.at("tokens").get_to(progress.tokens);
-  json.at("best_step").get_to(progress.best_step);
-  json.at("validations_without_improvement").get_to(progress.validations_without_improvement);
-  json.at("stopped_early").get_to(progress.stopped_early);
-  json.at("finished").get_to(progress.finished);
-  json.at("metrics_bytes").get_to(state.metrics_bytes);
-  json.at("events_bytes").get_to(state.events_bytes);
-  json.at("recipe").get_to(state.recipe);
-  json.at("dataset_sha256").get_to(state.dataset_sha256);
-  if (progress.best_step >= 0) json.at("best_loss").get_to(progress.best_loss);
+  for_each_field(state, [&](const char* name, auto& value) { json.at(name).get_to(value); });
 }
 
 }  // namespace
