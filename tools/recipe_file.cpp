@@ -4,10 +4,6 @@
 namespace kvalign::tools {
 namespace {
 
-void describe_dataset(OptionVisitor& visitor, DatasetOptions& dataset) {
-  visitor.section("dataset", "the paired caches", dataset);
-}
-
 void describe_evaluate(OptionVisitor& visitor, EvaluateOptions& evaluate) {
   visitor.section("evaluate", "what is measured on the held-out sequences", evaluate);
 }
@@ -31,7 +27,7 @@ void EvalRecipe::describe(OptionVisitor& visitor) {
 
 void DatasetRecipe::describe(OptionVisitor& visitor) {
   describe_dataset(visitor, dataset);
-  visitor.section("split", "which sequences are held out", split);
+  describe_split(visitor, split);
 }
 
 void GenerateRecipe::describe(OptionVisitor& visitor) {

@@ -13,14 +13,22 @@ void DatasetOptions::describe(OptionVisitor& visitor) {
       skip_first_tokens);
 }
 
+void describe_dataset(OptionVisitor& visitor, DatasetOptions& dataset) {
+  visitor.section("dataset", "the paired caches", dataset);
+}
+
+void describe_split(OptionVisitor& visitor, SplitOptions& split) {
+  visitor.section("split", "which sequences are held out", split);
+}
+
 void Recipe::describe(OptionVisitor& visitor) {
   visitor.field({.name = "run_folder", .help = "where the run's files go", .required = true},
                 run_folder);
   visitor.field({.name = "device", .help = "auto, cpu, cuda or cuda:N", .required = true}, device);
   visitor.field({"threads", "CPU threads; 0: one a core", 0}, threads);
   visitor.field({"seed", "of the order of training batches", 0}, seed);
-  visitor.section("dataset", "the paired caches", dataset);
-  visitor.section("split", "which sequences are held out", split);
+  describe_dataset(visitor, dataset);
+  describe_split(visitor, split);
   visitor.section("loader", "how batches are made", loader);
   visitor.section("projector", "what is trained", projector);
   visitor.section("loss", "what it is trained on", loss);

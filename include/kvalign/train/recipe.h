@@ -39,6 +39,10 @@ struct KVALIGN_API Recipe {
   void describe(OptionVisitor& visitor);
 };
 
+/// The sections that other recipes share with this one.
+KVALIGN_API void describe_dataset(OptionVisitor& visitor, DatasetOptions& dataset);
+KVALIGN_API void describe_split(OptionVisitor& visitor, SplitOptions& split);
+
 /// Tokens to leave out at the start of each sequence: what `options` says, or the dataset's
 /// num_sinks.
 KVALIGN_API int64_t num_skipped_tokens(const DatasetOptions& options, const PairedDataset& dataset);
