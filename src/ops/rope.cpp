@@ -45,41 +45,43 @@ at::Tensor scale_llama3(const at::Tensor& inverse_frequencies_P, const RopeScali
   return at::where(long_P, scaled_P, at::where(short_P, inverse_frequencies_P, interpolated_P));
 }
 
-/// `direction` is 1 to apply and -1 to remove.
-at::Tensor rotate(const at::Tensor& keys_BNTH, const at::Tensor& positions_T,
-                  const RopeOptions& rope, double direction, const char* name) {
+void check_keys(const at::Tensor& keys_BNTH, const RopeTable& table, const char* name) {
   TORCH_CHECK(keys_BNTH.dim() == 4 && keys_BNTH.is_floating_point(), name,
               ": expected floating keys [batch, kv heads, tokens, head dim], got ",
               keys_BNTH.scalar_type(), " ", keys_BNTH.sizes(), ".");
-  TORCH_CHECK(positions_T.dim() == 1 && positions_T.scalar_type() == at::kLong &&
-                  positions_T.size(0) == keys_BNTH.size(2),
-              name, ": expected one int64 position for each of ", keys_BNTH.size(2),
-              " tokens, got ", positions_T.scalar_type(), " ", positions_T.sizes(), ".");
-  TORCH_CHECK(positions_T.device() == keys_BNTH.device(), name,
+  TORCH_CHECK(table.cos.size(-2) == keys_BNTH.size(2) &&
+                  (table.cos.dim() == 2 || table.cos.size(0) == keys_BNTH.size(0)),
+              name, ": expected a position for each of ", keys_BNTH.size(2),
+              " tokens, in one row or ", keys_BNTH.size(0), ", got ", table.cos.size(-2),
+              " positions in ", table.cos.dim() == 2 ? 1 : table.cos.size(0), ".");
+  TORCH_CHECK(table.cos.device() == keys_BNTH.device(), name,
               ": expected keys and positions on one device, got ", keys_BNTH.device(), " and ",
-              positions_T.device(), ".");
-  const int64_t head_dim = keys_BNTH.size(3), rotary_dim = rope.rotary_dim;
-  TORCH_CHECK(rotary_dim <= head_dim, name, ": expected rotary_dim up to the head dim ", head_dim,
-              ", got ", rotary_dim, ". Is this the geometry of another model?");
+              table.cos.device(), ".");
+  TORCH_CHECK(2 * table.cos.size(-1) <= keys_BNTH.size(3), name,
+              ": expected rotary_dim up to the head dim ", keys_BNTH.size(3), ", got ",
+              2 * table.cos.size(-1), ". Is this the geometry of another model?");
+}
 
-  const at::Tensor inverse_frequencies_P =
-      rope_inverse_frequencies(rope).to(keys_BNTH.device(), /*non_blocking=*/true);
-  const at::Tensor angles_TP = at::outer(positions_T.to(at::kFloat), inverse_frequencies_P);
+/// `direction` is 1 to apply and -1 to remove.
+at::Tensor rotate(const at::Tensor& keys_BNTH, const RopeTable& table, double direction,
+                  const char* name) {
+  check_keys(keys_BNTH, table, name);
+  const int64_t head_dim = keys_BNTH.size(3), rotary_dim = 2 * table.cos.size(-1);
   const at::ScalarType dtype = keys_BNTH.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const at::Tensor cos_TP = angles_TP.cos().to(dtype);
-  const at::Tensor sin_TP = (angles_TP.sin() * direction).to(dtype);
+  const at::Tensor cos = table.cos.to(dtype);
+  const at::Tensor sin = (direction > 0 ? table.sin : -table.sin).to(dtype);
 
   // Views [.., P] of the two channels of each pair, of the input and of the output.
   const auto pair_member = [&](const at::Tensor& tensor_BNTH, int64_t member) {
-    return rope.pairing == RopePairing::kHalf
+    return table.pairing == RopePairing::kHalf
                ? tensor_BNTH.narrow(3, member * rotary_dim / 2, rotary_dim / 2)
                : tensor_BNTH.slice(3, member, rotary_dim, 2);
   };
   const at::Tensor first = pair_member(keys_BNTH, 0).to(dtype);
   const at::Tensor second = pair_member(keys_BNTH, 1).to(dtype);
   at::Tensor rotated_BNTH = at::empty_like(keys_BNTH, at::MemoryFormat::Contiguous);
-  pair_member(rotated_BNTH, 0).copy_(first * cos_TP - second * sin_TP);
-  pair_member(rotated_BNTH, 1).copy_(second * cos_TP + first * sin_TP);
+  pair_member(rotated_BNTH, 0).copy_(first * cos - second * sin);
+  pair_member(rotated_BNTH, 1).copy_(second * cos + first * sin);
   const int64_t num_passed = head_dim - rotary_dim;
   rotated_BNTH.narrow(3, rotary_dim, num_passed).copy_(keys_BNTH.narrow(3, rotary_dim, num_passed));
   return rotated_BNTH;
@@ -103,14 +105,36 @@ at::Tensor rope_inverse_frequencies(const RopeOptions& rope) {
   TORCH_CHECK(false, "rope: unknown scaling type ", static_cast<int>(rope.scaling.type), ".");
 }
 
+RopeTable make_rope_table(const at::Tensor& positions, const RopeOptions& rope) {
+  TORCH_CHECK(positions.defined() && (positions.dim() == 1 || positions.dim() == 2) &&
+                  positions.scalar_type() == at::kLong,
+              "rope: expected int64 positions [tokens] or [batch, tokens], got ",
+              positions.defined() ? c10::str(positions.scalar_type(), " ", positions.sizes())
+                                  : std::string("nothing"),
+              ".");
+  const at::Tensor inverse_frequencies_P =
+      rope_inverse_frequencies(rope).to(positions.device(), /*non_blocking=*/true);
+  at::Tensor angles = positions.to(at::kFloat).unsqueeze(-1) * inverse_frequencies_P;
+  if (positions.dim() == 2) angles = angles.unsqueeze(1);
+  return {rope.pairing, angles.cos(), angles.sin()};
+}
+
 at::Tensor apply_rope(const at::Tensor& keys_BNTH, const at::Tensor& positions_T,
                       const RopeOptions& rope) {
-  return rotate(keys_BNTH, positions_T, rope, 1, "apply_rope");
+  return apply_rope(keys_BNTH, make_rope_table(positions_T, rope));
+}
+
+at::Tensor apply_rope(const at::Tensor& keys_BNTH, const RopeTable& table) {
+  return rotate(keys_BNTH, table, 1, "apply_rope");
 }
 
 at::Tensor remove_rope(const at::Tensor& keys_BNTH, const at::Tensor& positions_T,
                        const RopeOptions& rope) {
-  return rotate(keys_BNTH, positions_T, rope, -1, "remove_rope");
+  return remove_rope(keys_BNTH, make_rope_table(positions_T, rope));
+}
+
+at::Tensor remove_rope(const at::Tensor& keys_BNTH, const RopeTable& table) {
+  return rotate(keys_BNTH, table, -1, "remove_rope");
 }
 
 }  // namespace kvalign

@@ -177,12 +177,32 @@ TEST(Rope, ChecksItsArguments) {
                      "Float [2, 3, 4]");
   EXPECT_THROWS_WITH(remove_rope(keys_BNTH.to(at::kInt), positions_T, rope), "got Int");
   EXPECT_THROWS_WITH(apply_rope(keys_BNTH, positions_T.narrow(0, 0, 2), rope),
-                     "one int64 position for each of 3 tokens, got Long [2]");
+                     "a position for each of 3 tokens, in one row or 1, got 2 positions in 1");
   EXPECT_THROWS_WITH(apply_rope(keys_BNTH, positions_T.to(at::kInt), rope), "got Int [3]");
   EXPECT_THROWS_WITH(apply_rope(keys_BNTH, positions_T.to(at::kMeta), rope),
                      "expected keys and positions on one device, got cpu and meta");
   EXPECT_THROWS_WITH(apply_rope(keys_BNTH, positions_T, {.theta = 10000, .rotary_dim = 6}),
                      "expected rotary_dim up to the head dim 4, got 6");
+}
+
+// Rows of a batch may have positions of their own (left padding).
+TEST(Rope, TakesPositionsOfEachRow) {
+  const RopeOptions rope{.theta = 10000, .rotary_dim = 4};
+  const at::Tensor keys_BNTH = at::randn({2, 3, 5, 4});
+  const at::Tensor positions_BT =
+      at::stack({at::arange(5, at::kLong), at::arange(7, 12, at::kLong)});
+  const RopeTable table = make_rope_table(positions_BT, rope);
+  const at::Tensor rotated_BNTH = apply_rope(keys_BNTH, table);
+  for (int64_t row = 0; row < 2; ++row) {
+    EXPECT_TRUE(at::equal(rotated_BNTH.narrow(0, row, 1),
+                          apply_rope(keys_BNTH.narrow(0, row, 1), positions_BT[row], rope)));
+  }
+  EXPECT_TRUE(at::allclose(remove_rope(rotated_BNTH, table), keys_BNTH, 1e-5, 1e-5));
+  EXPECT_THROWS_WITH(apply_rope(keys_BNTH.narrow(0, 0, 1), table),
+                     "in one row or 1, got 5 positions in 2");
+  EXPECT_THROWS_WITH(make_rope_table(positions_BT.unsqueeze(0), rope),
+                     "[tokens] or [batch, tokens]");
+  EXPECT_THROWS_WITH(make_rope_table({}, rope), "got nothing");
 }
 
 TEST(Rope, ChecksItsOptions) {

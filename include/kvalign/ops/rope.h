@@ -1,6 +1,6 @@
 // Rotary position embedding (RoPE) of keys: applied to content keys, and taken off rotated ones.
 // Follows transformers' arithmetic (float32 frequencies, angles, cosines and sines), because what
-// was captured was rotated by it. Not a cache of cosines: a call computes the few that it needs.
+// was captured was rotated by it.
 //
 // Shapes: B batch, N kv heads, T tokens, H head dim, P rotary_dim / 2 pairs of channels
 #pragma once
@@ -22,6 +22,16 @@ namespace kvalign {
 /// nothing.
 KVALIGN_API at::Tensor rope_inverse_frequencies(const RopeOptions& rope);
 
+/// Cosines and sines of some positions, made once for the keys and queries of all layers.
+struct RopeTable {
+  RopePairing pairing = RopePairing::kHalf;
+  at::Tensor cos, sin;  ///< float32 [T, P], or [B, 1, T, P] where positions differ by batch row
+};
+
+/// positions: int64 [T] or [B, T]; the table is on their device. Throws as
+/// rope_inverse_frequencies, and c10::Error for other positions.
+KVALIGN_API RopeTable make_rope_table(const at::Tensor& positions, const RopeOptions& rope);
+
 /// Rotates the first rotary_dim channels of content keys by the angle of their position; the rest
 /// pass. Pairing `half` turns channels (p, p + P) together, `interleaved` (2p, 2p + 1).
 /// keys_BNTH: any floating dtype and device; positions_T: int64 [T] on the same device.
@@ -30,8 +40,11 @@ KVALIGN_API at::Tensor rope_inverse_frequencies(const RopeOptions& rope);
 KVALIGN_API at::Tensor apply_rope(const at::Tensor& keys_BNTH, const at::Tensor& positions_T,
                                   const RopeOptions& rope);
 
+KVALIGN_API at::Tensor apply_rope(const at::Tensor& keys_BNTH, const RopeTable& table);
+
 /// The inverse of apply_rope: rotated keys to content keys, by the opposite angle. Same arguments.
 KVALIGN_API at::Tensor remove_rope(const at::Tensor& keys_BNTH, const at::Tensor& positions_T,
                                    const RopeOptions& rope);
+KVALIGN_API at::Tensor remove_rope(const at::Tensor& keys_BNTH, const RopeTable& table);
 
 }  // namespace kvalign
