@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 apt_packages=(
   g++ cmake ninja-build ccache pkg-config git clang-format
   python3 python3-pip python3-venv
-  libspdlog-dev libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libssl-dev libeigen3-dev
+  libspdlog-dev libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libssl-dev libeigen3-dev libhwy-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )
 # LibTorch's CPU library is linked against the CUDA runtime and CUPTI even where no GPU is used.

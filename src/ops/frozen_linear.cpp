@@ -1,5 +1,6 @@
-// Panels of weight rows are turned into float32 where they fit the second-level cache, and used at
-// once: the weights cross the memory bus in their stored size.
+// A few rows are multiplied as narrow_dot.h does. For more, panels of weight rows are turned into
+// float32 where they fit the second-level cache, and used at once. Either way the weights cross the
+// memory bus in their stored size.
 //
 // Shapes: M rows of the input, F input width, D output width, P rows of a panel
 #include "kvalign/ops/frozen_linear.h"
@@ -9,6 +10,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+
+#include "narrow_dot.h"
 
 namespace kvalign {
 namespace {
@@ -53,12 +56,24 @@ at::Tensor multiply_transposed_panels(const at::Tensor& gradient_MD, const at::T
   return result_MF;
 }
 
+at::Tensor multiply_frozen(const at::Tensor& input_MF, const at::Tensor& weight_DF) {
+  if (input_MF.size(0) > kMostRows || !weight_DF.is_contiguous()) {
+    return multiply_panels(input_MF, weight_DF);
+  }
+  at::Tensor output_MD = at::empty({input_MF.size(0), weight_DF.size(0)}, input_MF.options());
+  const int64_t rows_worth_a_thread = std::max<int64_t>(1, 32768 / weight_DF.size(1));
+  at::parallel_for(0, weight_DF.size(0), rows_worth_a_thread, [&](int64_t first, int64_t last) {
+    narrow_dot(input_MF, weight_DF, first, last, output_MD);
+  });
+  return output_MD;
+}
+
 // Keeps the stored weight for the backward pass, not its float32 copy.
 struct FrozenLinearFunction : torch::autograd::Function<FrozenLinearFunction> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input_MF,
                             const at::Tensor& weight_DF) {
     context->saved_data["weight"] = weight_DF;
-    return multiply_panels(input_MF.detach().contiguous(), weight_DF);
+    return multiply_frozen(input_MF.detach().contiguous(), weight_DF);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
