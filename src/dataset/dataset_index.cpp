@@ -1,78 +1,19 @@
 // Strict reading and writing of index.json.
 #include "kvalign/dataset/dataset_index.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
 #include "kvalign/core/files.h"
 #include "kvalign/core/geometry_json.h"
+#include "shard_entry_json.h"
+#include "strict_json.h"
 
 namespace kvalign {
 namespace {
 
 constexpr int64_t kSchema = 1;
-
-[[noreturn]] void refuse(const std::string& where, const std::string& what) {
-  throw std::invalid_argument(where + ": " + what);
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
-/// One JSON object whose keys are all known, and all there but the optional ones.
-class Object {
- public:
-  Object(const nlohmann::json& json, std::string where, const std::vector<std::string>& required,
-         const std::vector<std::string>& optional = {})
-      : json_(json), where_(std::move(where)) {
-    if (!json.is_object()) refuse(where_, "expected an object, got " + short_text(json));
-    std::vector<std::string> known = required;
-    known.insert(known.end(), optional.begin(), optional.end());
-    for (const auto& [key, value] : json.items()) {
-      if (std::find(known.begin(), known.end(), key) == known.end()) {
-        refuse(where_, "unknown key \"" + key + "\"; known: " + joined(known) +
-                           ". Was it written by a newer version?");
-      }
-    }
-    for (const std::string& key : required) {
-      if (!json.contains(key)) refuse(where_, "missing key \"" + key + "\"");
-    }
-  }
-
-  const nlohmann::json& at(const std::string& key) const { return json_.at(key); }
-  std::string path(const std::string& key) const { return where_ + ": " + key; }
-
-  std::string string(const std::string& key) const {
-    if (!at(key).is_string()) refuse(path(key), "expected a string, got " + short_text(at(key)));
-    return at(key).get<std::string>();
-  }
-
-  int64_t count(const std::string& key, int64_t minimum) const {
-    // Larger counts are no dataset, and sums of them would overflow.
-    constexpr int64_t kMaximum = int64_t{1} << 48;
-    const nlohmann::json& value = at(key);
-    if (!value.is_number_integer() || value > kMaximum || value < minimum) {
-      std::string text = "expected an integer of at least ";
-      text.append(std::to_string(minimum)).append(", got ").append(short_text(value));
-      refuse(path(key), text);
-    }
-    return value.get<int64_t>();
-  }
-
-  static std::string short_text(const nlohmann::json& json) {
-    const std::string text = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    return text.size() <= 60 ? text : text.substr(0, 57) + "...";
-  }
-
- private:
-  const nlohmann::json& json_;
-  std::string where_;
-};
 
 DatasetLayout layout_from(const std::string& name, const std::string& where) {
   if (name == "layers") return DatasetLayout::kLayers;
@@ -81,7 +22,7 @@ DatasetLayout layout_from(const std::string& name, const std::string& where) {
 }
 
 DatasetSide side_from_json(const nlohmann::json& json, const std::string& where) {
-  const Object object(json, where, {"geometry", "revision", "tokenizer_sha256"});
+  const StrictObject object(json, where, {"geometry", "revision", "tokenizer_sha256"});
   DatasetSide side;
   side.geometry = geometry_from_json(object.at("geometry"), object.path("geometry"));
   side.revision = object.string("revision");
@@ -97,27 +38,6 @@ void check_flat_side(const DatasetSide& side, const std::string& where) {
                       std::to_string(geometry.num_kv_heads) + " kv heads and rope " +
                       (geometry.rope ? "given" : "null"));
   }
-}
-
-ShardEntry shard_from_json(const nlohmann::json& json, const std::string& where) {
-  const Object object(json, where, {"file", "sha256", "num_sequences", "num_tokens"});
-  ShardEntry shard;
-  shard.file = object.string("file");
-  const std::filesystem::path path(shard.file);
-  if (path.filename() != path || !shard.file.ends_with(".safetensors")) {
-    refuse(
-        object.path("file"),
-        "expected the name of a .safetensors file in the same folder, got \"" + shard.file + "\"");
-  }
-  shard.sha256 = object.string("sha256");
-  if (shard.sha256.size() != 64 ||
-      shard.sha256.find_first_not_of("0123456789abcdef") != std::string::npos) {
-    refuse(object.path("sha256"),
-           "expected 64 lower-case hexadecimal digits, got \"" + shard.sha256 + "\"");
-  }
-  shard.num_sequences = object.count("num_sequences", 1);
-  shard.num_tokens = object.count("num_tokens", 1);
-  return shard;
 }
 
 void check_sum(const std::string& where, const std::string& key, int64_t total,
@@ -139,19 +59,35 @@ nlohmann::json side_to_json(const DatasetSide& side) {
 
 }  // namespace
 
-DatasetIndex index_from_json(const nlohmann::json& json, const std::string& where) {
-  // The schema comes first: another one may have other keys.
-  if (!json.is_object()) refuse(where, "expected an object, got " + Object::short_text(json));
-  if (!json.contains("schema") || json.at("schema") != kSchema) {
-    refuse(where, "expected \"schema\": 1, got " +
-                      (json.contains("schema") ? Object::short_text(json.at("schema"))
-                                               : std::string("none")) +
-                      ". Is it an index of a newer version, or of something else?");
+ShardEntry shard_from_json(const nlohmann::json& json, const std::string& where) {
+  const StrictObject object(json, where, {"file", "sha256", "num_sequences", "num_tokens"});
+  ShardEntry shard;
+  shard.file = object.string("file");
+  const std::filesystem::path path(shard.file);
+  if (path.filename() != path || !shard.file.ends_with(".safetensors")) {
+    refuse(
+        object.path("file"),
+        "expected the name of a .safetensors file in the same folder, got \"" + shard.file + "\"");
   }
-  const Object object(json, where,
-                      {"schema", "layout", "created_by", "sender", "receiver", "num_sinks",
-                       "num_sequences", "num_tokens", "shards"},
-                      {"source"});
+  shard.sha256 = object.sha256("sha256");
+  shard.num_sequences = object.count("num_sequences", 1);
+  shard.num_tokens = object.count("num_tokens", 1);
+  return shard;
+}
+
+nlohmann::json to_json(const ShardEntry& shard) {
+  return {{"file", shard.file},
+          {"sha256", shard.sha256},
+          {"num_sequences", shard.num_sequences},
+          {"num_tokens", shard.num_tokens}};
+}
+
+DatasetIndex index_from_json(const nlohmann::json& json, const std::string& where) {
+  check_schema(json, where, kSchema, "an index");
+  const StrictObject object(json, where,
+                            {"schema", "layout", "created_by", "sender", "receiver", "num_sinks",
+                             "num_sequences", "num_tokens", "shards"},
+                            {"documents", "source"});
   DatasetIndex index;
   index.layout = layout_from(object.string("layout"), object.path("layout"));
   index.created_by = object.string("created_by");
@@ -168,7 +104,7 @@ DatasetIndex index_from_json(const nlohmann::json& json, const std::string& wher
   }
   const nlohmann::json& shards = object.at("shards");
   if (!shards.is_array()) {
-    refuse(object.path("shards"), "expected a list, got " + Object::short_text(shards));
+    refuse(object.path("shards"), "expected a list, got " + short_text(shards));
   }
   for (size_t i = 0; i < shards.size(); ++i) {
     index.shards.push_back(
@@ -176,10 +112,8 @@ DatasetIndex index_from_json(const nlohmann::json& json, const std::string& wher
   }
   check_sum(where, "num_sequences", index.num_sequences, index.shards, &ShardEntry::num_sequences);
   check_sum(where, "num_tokens", index.num_tokens, index.shards, &ShardEntry::num_tokens);
-  if (json.contains("source")) {
-    if (!object.at("source").is_object()) refuse(object.path("source"), "expected an object");
-    index.source = object.at("source").dump();
-  }
+  if (object.contains("documents")) index.documents = object.sha256_list("documents");
+  index.source = object.free_form("source");
   return index;
 }
 
@@ -201,12 +135,7 @@ DatasetIndex read_index(const std::filesystem::path& folder) {
 
 nlohmann::json to_json(const DatasetIndex& index) {
   nlohmann::json shards = nlohmann::json::array();
-  for (const ShardEntry& shard : index.shards) {
-    shards.push_back({{"file", shard.file},
-                      {"sha256", shard.sha256},
-                      {"num_sequences", shard.num_sequences},
-                      {"num_tokens", shard.num_tokens}});
-  }
+  for (const ShardEntry& shard : index.shards) shards.push_back(to_json(shard));
   nlohmann::json json = {{"schema", kSchema},
                          {"layout", index.layout == DatasetLayout::kFlat ? "flat" : "layers"},
                          {"created_by", index.created_by},
@@ -216,6 +145,7 @@ nlohmann::json to_json(const DatasetIndex& index) {
                          {"num_sequences", index.num_sequences},
                          {"num_tokens", index.num_tokens},
                          {"shards", std::move(shards)}};
+  if (!index.documents.empty()) json["documents"] = index.documents;
   if (!index.source.empty()) json["source"] = nlohmann::json::parse(index.source);
   return json;
 }

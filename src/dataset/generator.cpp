@@ -145,12 +145,12 @@ class Generator {
       if (is_key) cache_TD += map.offset_d;
       receiver.push_back(cache_TD.mul_(map.scale_d).mul_(magnitude_T1));
     }
-    result.sender_STd = at::stack(sender);
+    result.sender_SUd = at::stack(sender);
     result.receiver_RTD = at::stack(receiver);
     result.document = document;
     if (options_.num_classes > 0) result.label = label;
     if (!is_flat_) {
-      make_sinks(result.sender_STd);
+      make_sinks(result.sender_SUd);
       make_sinks(result.receiver_RTD);
       result.token_ids = at::empty({num_tokens}, at::kInt);
       for (int64_t t = 0; t < num_tokens; ++t) {

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <set>
 
+#include "aligned_rows.h"
+
 namespace kvalign {
 namespace {
 
@@ -17,12 +19,23 @@ class ShardReader {
       : file_(std::move(file)), index_(index), entry_(entry) {}
 
   Shard read() {
-    Shard shard{file_, streams("sender", index_.sender.geometry),
-                streams("receiver", index_.receiver.geometry)};
-    shard.dtype = shard.sender_Td.front().cache.scalar_type();
+    Shard shard{file_};
+    const bool aligned = is_aligned();
+    if (aligned) shard.sender_offsets = offsets("sender.sequence_offsets");
+    shard.sender_Ud = streams("sender", index_.sender.geometry,
+                              aligned ? shard.sender_offsets.back() : entry_.num_tokens);
+    shard.receiver_TD = streams("receiver", index_.receiver.geometry, entry_.num_tokens);
+    shard.dtype = shard.sender_Ud.front().cache.scalar_type();
     check_dtypes(shard);
-    shard.sequence_offsets = integers("sequence_offsets", entry_.num_sequences + 1);
-    check_offsets(shard.sequence_offsets);
+    shard.sequence_offsets = offsets("sequence_offsets");
+    TORCH_CHECK(shard.sequence_offsets.back() == entry_.num_tokens, where("sequence_offsets"),
+                "expected to end at the shard's ", entry_.num_tokens, " tokens, got ",
+                shard.sequence_offsets.back(), ".");
+    if (aligned) {
+      read_alignment(shard);
+    } else {
+      shard.sender_offsets = shard.sequence_offsets;
+    }
     if (index_.layout == DatasetLayout::kLayers || file_.contains("token_ids")) {
       shard.token_ids = vector_of("token_ids", at::kInt, entry_.num_tokens);
     }
@@ -32,10 +45,10 @@ class ShardReader {
         TORCH_CHECK(label >= 0, where("labels"), "expected classes from 0, got ", label, ".");
       }
     }
-    if (file_.contains("document_ids")) {
+    if (file_.contains("document_ids") || !index_.documents.empty()) {
       shard.documents = integers("document_ids", entry_.num_sequences);
+      check_documents(shard.documents);
     }
-    if (file_.contains("alignment")) vector_of("alignment", at::kInt, entry_.num_tokens);
     check_nothing_else(shard);
     return shard;
   }
@@ -43,11 +56,47 @@ class ShardReader {
  private:
   std::string where(const std::string& tensor) const { return file_.path() + ": " + tensor + ": "; }
 
-  std::vector<StoredStream> streams(const std::string& side, const KvGeometry& geometry) {
+  // All three tensors that two tokenisers need, or none of them.
+  bool is_aligned() const {
+    const std::vector<std::string> names = {"sender.sequence_offsets", "sender.token_ids",
+                                            "alignment"};
+    const auto found = std::find_if(names.begin(), names.end(),
+                                    [&](const auto& name) { return file_.contains(name); });
+    if (found == names.end()) {
+      const std::string &sender = index_.sender.tokenizer_sha256,
+                        &receiver = index_.receiver.tokenizer_sha256;
+      TORCH_CHECK(sender.empty() || receiver.empty() || sender == receiver, where("alignment"),
+                  "missing tensor; the index says that the two models have different tokenizers (",
+                  sender.substr(0, 12), " and ", receiver.substr(0, 12),
+                  "), whose tokens need an alignment.");
+      return false;
+    }
+    for (const std::string& name : names) {
+      TORCH_CHECK(file_.contains(name), where(name), "missing tensor, but there is ", *found,
+                  ". Expected sender.sequence_offsets, sender.token_ids and alignment together, or "
+                  "none of them.");
+    }
+    return true;
+  }
+
+  void read_alignment(Shard& shard) const {
+    vector_of("sender.token_ids", at::kInt, shard.sender_offsets.back());
+    shard.alignment = vector_of("alignment", at::kInt, entry_.num_tokens);
+    for (size_t i = 0; i + 1 < shard.sequence_offsets.size(); ++i) {
+      const int64_t first = shard.sequence_offsets[i];
+      check_alignment(shard.alignment.const_data_ptr<int32_t>() + first,
+                      shard.sequence_offsets[i + 1] - first,
+                      shard.sender_offsets[i + 1] - shard.sender_offsets[i],
+                      c10::str(where("alignment"), "sequence ", i, " of the shard: "));
+    }
+  }
+
+  std::vector<StoredStream> streams(const std::string& side, const KvGeometry& geometry,
+                                    int64_t num_tokens) {
     const bool flat = index_.layout == DatasetLayout::kFlat;
     const std::vector<int64_t> expected =
-        flat ? std::vector<int64_t>{entry_.num_tokens, geometry.head_dim}
-             : std::vector<int64_t>{entry_.num_tokens, geometry.num_kv_heads, geometry.head_dim};
+        flat ? std::vector<int64_t>{num_tokens, geometry.head_dim}
+             : std::vector<int64_t>{num_tokens, geometry.num_kv_heads, geometry.head_dim};
     std::vector<StoredStream> result;
     for (const std::string& stream : stream_names(index_.layout, geometry)) {
       const std::string name = side + "." + stream;
@@ -58,19 +107,19 @@ class ShardReader {
       TORCH_CHECK(
           info.dtype == at::kHalf || info.dtype == at::kBFloat16 || info.dtype == at::kFloat,
           where(name), "expected F16, BF16 or F32, got ", safetensors_dtype_name(info.dtype), ".");
-      TORCH_CHECK(info.shape == expected, where(name), "expected shape ", expected,
+      TORCH_CHECK(info.shape == expected, where(name), "expected shape ", at::IntArrayRef(expected),
                   " by the index (tokens, then the geometry of ", geometry.model, "), got ",
-                  info.shape, ". Was this shard captured from another model?");
-      result.push_back({name, file_.tensor(name).view({entry_.num_tokens, geometry.width()})});
+                  at::IntArrayRef(info.shape), ". Was this shard captured from another model?");
+      result.push_back({name, file_.tensor(name).view({num_tokens, geometry.width()})});
     }
     return result;
   }
 
   void check_dtypes(const Shard& shard) const {
-    for (const auto* side : {&shard.sender_Td, &shard.receiver_TD})
+    for (const auto* side : {&shard.sender_Ud, &shard.receiver_TD})
       for (const StoredStream& stream : *side)
         TORCH_CHECK(stream.cache.scalar_type() == shard.dtype, where(stream.name), "expected ",
-                    safetensors_dtype_name(shard.dtype), " as ", shard.sender_Td.front().name,
+                    safetensors_dtype_name(shard.dtype), " as ", shard.sender_Ud.front().name,
                     ", got ", safetensors_dtype_name(stream.cache.scalar_type()),
                     ". All caches of a shard have one dtype.");
   }
@@ -81,7 +130,7 @@ class ShardReader {
     const TensorInfo& info = file_.info(name);
     TORCH_CHECK(info.dtype == dtype && info.shape == std::vector<int64_t>{length}, where(name),
                 "expected ", safetensors_dtype_name(dtype), " [", length, "] by the index, got ",
-                safetensors_dtype_name(info.dtype), " ", info.shape, ".");
+                safetensors_dtype_name(info.dtype), " ", at::IntArrayRef(info.shape), ".");
     return file_.tensor(name);
   }
 
@@ -91,23 +140,33 @@ class ShardReader {
     return {values, values + length};
   }
 
-  void check_offsets(const std::vector<int64_t>& offsets) const {
-    TORCH_CHECK(offsets.front() == 0, where("sequence_offsets"), "expected to start at 0, got ",
-                offsets.front(), ".");
-    for (size_t i = 1; i < offsets.size(); ++i) {
-      TORCH_CHECK(offsets[i] > offsets[i - 1], where("sequence_offsets"),
-                  "expected to increase strictly, got ", offsets[i - 1], " and then ", offsets[i],
-                  " at sequence ", i - 1, " of the shard.");
+  std::vector<int64_t> offsets(const std::string& name) const {
+    const std::vector<int64_t> result = integers(name, entry_.num_sequences + 1);
+    TORCH_CHECK(result.front() == 0, where(name), "expected to start at 0, got ", result.front(),
+                ".");
+    for (size_t i = 1; i < result.size(); ++i) {
+      TORCH_CHECK(result[i] > result[i - 1], where(name), "expected to increase strictly, got ",
+                  result[i - 1], " and then ", result[i], " at sequence ", i - 1, " of the shard.");
     }
-    TORCH_CHECK(offsets.back() == entry_.num_tokens, where("sequence_offsets"),
-                "expected to end at the shard's ", entry_.num_tokens, " tokens, got ",
-                offsets.back(), ".");
+    return result;
+  }
+
+  void check_documents(const std::vector<int64_t>& documents) const {
+    if (index_.documents.empty()) return;
+    const auto count = static_cast<int64_t>(index_.documents.size());
+    for (const int64_t document : documents) {
+      TORCH_CHECK(document >= 0 && document < count, where("document_ids"),
+                  "expected numbers of the ", count, " documents that index.json lists, got ",
+                  document, ".");
+    }
   }
 
   void check_nothing_else(const Shard& shard) const {
-    std::set<std::string> known = {"sequence_offsets", "token_ids", "labels", "document_ids",
-                                   "alignment"};
-    for (const auto* side : {&shard.sender_Td, &shard.receiver_TD})
+    std::set<std::string> known = {"sequence_offsets", "token_ids", "labels", "document_ids"};
+    if (shard.alignment.defined()) {
+      known.insert({"sender.sequence_offsets", "sender.token_ids", "alignment"});
+    }
+    for (const auto* side : {&shard.sender_Ud, &shard.receiver_TD})
       for (const StoredStream& stream : *side) known.insert(stream.name);
     for (const auto& [name, info] : file_.tensors()) {
       TORCH_CHECK(known.count(name), where(name),

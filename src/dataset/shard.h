@@ -1,7 +1,8 @@
 // One shard of a paired dataset, mapped, with every tensor's name, dtype and shape checked against
 // the index. Internal to dataset/.
 //
-// Shapes: T tokens of the shard, S its sequences, d sender width, D receiver width
+// Shapes: T tokens of the shard, U its sender tokens (T where both models have one tokeniser),
+//         S its sequences, d sender width, D receiver width
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,7 +16,7 @@
 
 namespace kvalign {
 
-/// A stored stream of a shard: [T, width] of the shard's dtype, a view of the mapping.
+/// A stored stream of a shard: [tokens, width] of the shard's dtype, a view of the mapping.
 struct StoredStream {
   std::string name;  ///< e.g. sender.keys.3
   at::Tensor cache;
@@ -23,9 +24,11 @@ struct StoredStream {
 
 struct Shard {
   SafetensorsFile file;
-  std::vector<StoredStream> sender_Td = {}, receiver_TD = {};  ///< in the order of stream_names()
+  std::vector<StoredStream> sender_Ud = {}, receiver_TD = {};  ///< in the order of stream_names()
   at::ScalarType dtype = at::kFloat;                           ///< of all its caches
-  std::vector<int64_t> sequence_offsets = {};                  ///< S + 1
+  std::vector<int64_t> sequence_offsets = {};                  ///< S + 1, of T
+  std::vector<int64_t> sender_offsets = {};                    ///< S + 1, of U
+  at::Tensor alignment = {};                                   ///< [T] int32 where U is its own
   at::Tensor token_ids = {};                                   ///< [T] int32 or undefined
   std::vector<int64_t> labels = {}, documents = {};            ///< S, or empty
 };

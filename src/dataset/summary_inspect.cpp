@@ -51,19 +51,21 @@ DatasetInspection inspect_dataset(const PairedDataset& dataset, const SplitOptio
   for (const std::string& dtype : dtypes) {
     result.dtype += (result.dtype.empty() ? "" : ",") + dtype;
   }
-  result.sender_bytes_per_token = sender_bytes / index.num_tokens;
   result.receiver_bytes_per_token = receiver_bytes / index.num_tokens;
   result.has_token_ids = dataset.has_token_ids();
+  result.has_alignment = dataset.has_alignment();
 
   std::set<int64_t> documents;
   result.shortest_sequence = result.longest_sequence = dataset.sequence_length(0);
   for (int64_t sequence = 0; sequence < dataset.num_sequences(); ++sequence) {
     documents.insert(dataset.document(sequence));
+    result.num_sender_tokens += dataset.sender_length(sequence);
     const int64_t length = dataset.sequence_length(sequence);
     result.shortest_sequence = std::min(result.shortest_sequence, length);
     result.longest_sequence = std::max(result.longest_sequence, length);
     if (const std::optional<int64_t> label = dataset.label(sequence)) ++result.label_counts[*label];
   }
+  result.sender_bytes_per_token = sender_bytes / result.num_sender_tokens;
   result.num_documents = static_cast<int64_t>(documents.size());
   result.split = split_by_sequence(dataset, split);
   return result;
@@ -83,6 +85,8 @@ nlohmann::json to_json(const DatasetInspection& inspection) {
           {"sender_bytes_per_token", inspection.sender_bytes_per_token},
           {"receiver_bytes_per_token", inspection.receiver_bytes_per_token},
           {"has_token_ids", inspection.has_token_ids},
+          {"has_alignment", inspection.has_alignment},
+          {"num_sender_tokens", inspection.num_sender_tokens},
           {"label_counts", labels},
           {"split",
            {{"train", split.train.size()},
@@ -99,8 +103,11 @@ std::string to_text(const DatasetInspection& inspection) {
        << "made by     " << index.created_by << "\n"
        << "sequences   " << index.num_sequences << " of " << inspection.shortest_sequence << " to "
        << inspection.longest_sequence << " tokens, " << index.num_tokens << " tokens, "
-       << inspection.num_documents << " documents, " << index.num_sinks << " sinks each\n"
-       << "stored      " << inspection.dtype << ", " << inspection.sender_bytes_per_token << " + "
+       << inspection.num_documents << " documents, " << index.num_sinks << " sinks each\n";
+  if (inspection.has_alignment) {
+    text << "aligned     " << inspection.num_sender_tokens << " sender tokens of its tokenizer\n";
+  }
+  text << "stored      " << inspection.dtype << ", " << inspection.sender_bytes_per_token << " + "
        << inspection.receiver_bytes_per_token << " bytes a token, " << inspection.file_bytes
        << " bytes in " << index.shards.size() << " shards\n"
        << "labels      ";

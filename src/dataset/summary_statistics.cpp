@@ -65,13 +65,15 @@ DatasetStatistics compute_statistics(const PairedDataset& dataset) {
   const DatasetIndex& index = dataset.index();
   DatasetStatistics result;
   const auto add_side = [&](const std::string& side, const std::vector<std::string>& streams) {
+    const bool own_tokens = side == "sender" && dataset.has_alignment();
+    const char* offsets_name = own_tokens ? "sender.sequence_offsets" : "sequence_offsets";
     for (const std::string& stream : streams) {
       const std::string name = side + "." + stream;
       Sums sums;
       for (size_t shard = 0; shard < index.shards.size(); ++shard) {
         const auto number = static_cast<int64_t>(shard);
         const at::Tensor stored = dataset.stored_tensor(number, name).flatten(1);
-        const at::Tensor offsets = dataset.stored_tensor(number, "sequence_offsets");
+        const at::Tensor offsets = dataset.stored_tensor(number, offsets_name);
         const int64_t* offset = offsets.const_data_ptr<int64_t>();
         for (int64_t i = 0; i + 1 < offsets.size(0); ++i) {
           sums.add(stored.slice(0, offset[i], offset[i + 1]).to(at::kFloat), index.num_sinks);

@@ -28,14 +28,13 @@ bool passes(std::vector<std::string>& problems, Check check) {
 /// The first value of each stream that is not finite.
 void scan(const Shard& shard, int64_t first_sequence, std::vector<std::string>& problems) {
   std::vector<float> rows;
-  for (const auto* side : {&shard.sender_Td, &shard.receiver_TD})
-    for (const StoredStream& stream : *side)
-      for (size_t i = 0; i + 1 < shard.sequence_offsets.size(); ++i) {
-        const int64_t first = shard.sequence_offsets[i];
-        const int64_t count = shard.sequence_offsets[i + 1] - first;
-        const int64_t width = stream.cache.size(1);
-        rows.resize(static_cast<size_t>(count * width));
-        const int64_t bad = copy_rows(stream.cache, first, count, rows.data());
+  const auto scan_side = [&](const std::vector<StoredStream>& streams,
+                             const std::vector<int64_t>& offsets) {
+    for (const StoredStream& stream : streams)
+      for (size_t i = 0; i + 1 < offsets.size(); ++i) {
+        const int64_t count = offsets[i + 1] - offsets[i];
+        rows.resize(static_cast<size_t>(count * stream.cache.size(1)));
+        const int64_t bad = copy_rows(stream.cache, offsets[i], count, rows.data());
         if (bad >= 0) {
           problems.push_back(
               c10::str(shard.file.path(), ": ", stream.name, ": ",
@@ -43,6 +42,9 @@ void scan(const Shard& shard, int64_t first_sequence, std::vector<std::string>& 
           break;
         }
       }
+  };
+  scan_side(shard.sender_Ud, shard.sender_offsets);
+  scan_side(shard.receiver_TD, shard.sequence_offsets);
 }
 
 }  // namespace

@@ -22,6 +22,15 @@ TEST(DatasetIndex, ReadsBackWhatWasWritten) {
   }
 }
 
+TEST(DatasetIndex, KeepsDocumentHashes) {
+  const SmallDataset dataset;
+  const std::vector<std::string> documents = {std::string(64, '0'), std::string(64, 'f')};
+  dataset.edit_index([&](auto& json) { json["documents"] = documents; });
+  const DatasetIndex index = read_index(dataset.folder);
+  EXPECT_EQ(index.documents, documents);
+  EXPECT_EQ(index_from_json(to_json(index), "index"), index);
+}
+
 TEST(DatasetIndex, NamesShardsAndStreams) {
   EXPECT_EQ(shard_file_name(1, 4), "pairs-00002-of-00004.safetensors");
   KvGeometry geometry;
@@ -61,7 +70,14 @@ TEST(DatasetIndex, RefusesWrongKeys) {
                  "num_tokens: expected an integer of at least 1, got 1.5");
   expect_refused([](auto& json) { json["num_sinks"] = -1; },
                  "num_sinks: expected an integer of at least 0, got -1");
-  expect_refused([](auto& json) { json["source"] = 1; }, "source: expected an object");
+  expect_refused([](auto& json) { json["source"] = 1; }, "source: expected an object, got 1");
+  expect_refused([](auto& json) { json["documents"] = "all"; },
+                 "documents: expected a list, got \"all\"");
+  expect_refused(
+      [](auto& json) {
+        json["documents"] = {std::string(64, 'a'), "AB"};
+      },
+      "documents[1]: expected 64 lower-case hexadecimal digits, got \"AB\"");
   expect_refused([](auto& json) { json["sender"]["geometry"].erase("head_dim"); }, "head_dim");
 }
 

@@ -153,11 +153,28 @@ TEST(PairedDataset, RefusesWrongSmallTensors) {
   expect_refused([](Tensors& t) { t.erase("token_ids"); }, "token_ids: missing tensor");
   expect_refused([](Tensors& t) { t["labels"][2] = -1; },
                  "labels: expected classes from 0, got -1");
-  expect_refused([](Tensors& t) { t["alignment"] = at::zeros({3}, at::kInt); },
-                 "alignment: expected I32 [35]");
   expect_refused([](Tensors& t) { t.erase("labels"); }, "labels: missing here, but found in ");
   expect_refused([](Tensors& t) { t.erase("document_ids"); },
                  "document_ids: missing here, but found in ");
+}
+
+TEST(PairedDataset, DocumentsAreThoseOfTheIndex) {
+  SmallDataset files(small_layers());
+  const auto list_documents = [&](size_t count) {
+    files.edit_index([&](nlohmann::json& json) {
+      json["documents"] = std::vector<std::string>(count, std::string(64, 'a'));
+    });
+  };
+  list_documents(6);
+  EXPECT_EQ(PairedDataset::open(files.folder)->document(11), 5);
+  list_documents(5);
+  EXPECT_THROWS_WITH(PairedDataset::open(files.folder),
+                     "pairs-00003-of-00003.safetensors: document_ids: expected numbers of the 5 "
+                     "documents that index.json lists, got 5");
+  for (size_t shard = 0; shard < 3; ++shard) {
+    files.edit_shard(shard, [](Tensors& t) { t.erase("document_ids"); });
+  }
+  EXPECT_THROWS_WITH(PairedDataset::open(files.folder), "document_ids: missing tensor");
 }
 
 TEST(PairedDataset, TokenIdsAreInAllShardsOrNone) {

@@ -97,8 +97,8 @@ TEST(Summary, StatisticsOfKnownValues) {
   PairedDatasetWriter writer(folder.path(), header, {.num_sequences = 1});
   PairedSequence sequence;
   // Channels (3, 4) with norm 5 on the first four tokens, (0, -1) with norm 1 on the last four.
-  sequence.sender_STd = at::tensor({3., 4.}).repeat({1, 8, 1});
-  sequence.sender_STd.narrow(1, 4, 4).copy_(at::tensor({0., -1.}));
+  sequence.sender_SUd = at::tensor({3., 4.}).repeat({1, 8, 1});
+  sequence.sender_SUd.narrow(1, 4, 4).copy_(at::tensor({0., -1.}));
   sequence.receiver_RTD = at::zeros({1, 8, 2});
   writer.add(sequence);
   writer.finish();

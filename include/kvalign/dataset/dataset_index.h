@@ -28,7 +28,7 @@ struct ShardEntry {
   std::string file;    ///< name in the dataset's folder
   std::string sha256;  ///< of the whole file, lower-case hexadecimal
   int64_t num_sequences = 0;
-  int64_t num_tokens = 0;
+  int64_t num_tokens = 0;  ///< of the receiver
   bool operator==(const ShardEntry&) const = default;
 };
 
@@ -39,8 +39,9 @@ struct DatasetIndex {
   int64_t num_sinks =
       0;  ///< attention sinks at each sequence's start, kept in the files; 0 if flat
   int64_t num_sequences = 0;
-  int64_t num_tokens = 0;
+  int64_t num_tokens = 0;  ///< of the receiver, where the two models have tokens of their own
   std::vector<ShardEntry> shards;
+  std::vector<std::string> documents;  ///< SHA-256 of each document's text, by id; empty if unknown
   std::string source;  ///< JSON object, free-form: what it was made from; empty if not given
   bool operator==(const DatasetIndex&) const = default;
 };

@@ -1,6 +1,8 @@
 // A paired dataset on disk, opened for reading: the caches of a sender and a receiver over the same
-// tokens, packed in memory-mapped safetensors shards. Files are never changed. Order, batches and
-// threads are loader.h's; a full scan of the values is summary.h's.
+// tokens, packed in memory-mapped safetensors shards. Where the two have different tokenisers, the
+// tokens are the receiver's, and each reads the sender tokens that it is aligned with. Files are
+// never changed. Order, batches and threads are loader.h's; a full scan of the values is
+// summary.h's.
 //
 // Shapes: S sender streams, R receiver streams, T tokens packed over sequences, B sequences,
 //         d sender width, D receiver width (width = num_kv_heads * head_dim)
@@ -15,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "kvalign/dataset/alignment.h"
 #include "kvalign/dataset/dataset_index.h"
 #include "kvalign/format/export.h"
 
@@ -22,7 +25,7 @@ namespace kvalign {
 
 /// Whole sequences, packed one after another. All tensors are contiguous and on the CPU.
 struct PairedBatch {
-  at::Tensor sender_STd;    ///< [S, T, d] float32; keys are content keys
+  at::Tensor sender_STd;    ///< [S, T, d] float32; keys are content keys. As aligned, if it is
   at::Tensor receiver_RTD;  ///< [R, T, D] float32
   at::Tensor
       sequence_offsets;  ///< [B + 1] int64; sequence b is tokens [offsets[b], offsets[b + 1])
@@ -37,8 +40,10 @@ class KVALIGN_API PairedDataset {
  public:
   /// Opens `folder`, checks index.json and each shard's header: names, shapes, dtypes, offsets and
   /// counts. Cheap: no cache value is read and no checksum computed (verify_dataset in summary.h
-  /// does). Throws std::invalid_argument, std::runtime_error or c10::Error naming file and tensor.
-  static std::shared_ptr<const PairedDataset> open(const std::filesystem::path& folder);
+  /// does). `alignment`: how read() takes sender tokens where the tokenisers differ.
+  /// Throws std::invalid_argument, std::runtime_error or c10::Error naming file and tensor.
+  static std::shared_ptr<const PairedDataset> open(
+      const std::filesystem::path& folder, AlignmentReading alignment = AlignmentReading::kLast);
   ~PairedDataset();
 
   const std::filesystem::path& folder() const;
@@ -60,6 +65,10 @@ class KVALIGN_API PairedDataset {
   bool has_documents() const;
   bool has_labels() const;
   bool has_token_ids() const;
+  bool has_alignment() const;  ///< the tokenisers differ
+
+  /// How many tokens the sender has of a sequence; sequence_length() where the tokenisers are one.
+  int64_t sender_length(int64_t sequence) const;
 
   /// Reads sequences, in the order given, as float32, leaving out the first `skip_first_tokens` of
   /// each (attention sinks). Costs one conversion pass; runs on the calling thread alone.

@@ -23,6 +23,8 @@ struct KVALIGN_API DatasetInspection {
   std::string dtype;   ///< of the stored caches, e.g. "F16"; several joined by "," if shards differ
   int64_t num_documents = 0;
   int64_t shortest_sequence = 0, longest_sequence = 0;  ///< tokens
+  bool has_alignment = false;                           ///< the tokenisers differ
+  int64_t num_sender_tokens = 0;                        ///< index.num_tokens without alignment
   int64_t file_bytes = 0;
   int64_t sender_bytes_per_token = 0, receiver_bytes_per_token = 0;  ///< as stored
   bool has_token_ids = false;

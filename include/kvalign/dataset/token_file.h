@@ -8,17 +8,17 @@
 //   "documents": [SHA-256 of each document's text, by id], "source": {}}
 //
 // token_ends: UTF-8 bytes from the start of the sequence's text to the end of the token's span; it
-// never decreases. Both sides of a sequence cover the same text.
+// never decreases. Both sides of a sequence cover the same text: their last ends are equal.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "kvalign/dataset/alignment.h"
 #include "kvalign/format/export.h"
 
 namespace kvalign {
@@ -30,7 +30,7 @@ struct TokenSequence {
 };
 
 /// All sequences of one side, packed.
-struct TokenSide {
+struct KVALIGN_API TokenSide {
   std::string tokenizer_sha256;
   at::Tensor token_ids, ends;    ///< [T] int32
   std::vector<int64_t> offsets;  ///< [S + 1]
@@ -38,7 +38,7 @@ struct TokenSide {
   TokenSequence sequence(int64_t number) const;
 };
 
-struct TokenFile {
+struct KVALIGN_API TokenFile {
   std::string path;
   TokenSide sender, receiver;  ///< equal where both models have one tokeniser
   bool one_tokenizer = true;
@@ -47,13 +47,12 @@ struct TokenFile {
   std::vector<int64_t> labels;               ///< [S] or empty
   std::string source;                        ///< JSON object, free-form
   int64_t num_sequences() const { return static_cast<int64_t>(documents.size()); }
+  /// align_tokens of one sequence; undefined where both models have one tokeniser.
+  at::Tensor alignment(int64_t sequence) const;
 };
 
-/// Throws c10::Error naming the file, the tensor or key, what was expected and what came.
+/// Checks every rule above. Throws c10::Error or std::invalid_argument naming the file, the tensor
+/// or key, what was expected and what came.
 KVALIGN_API TokenFile read_token_file(const std::filesystem::path& path);
-
-/// For each receiver token the last sender token whose span ends at or before its own end; 0 where
-/// none does. int32 [T of the receiver]. Both from one sequence.
-KVALIGN_API at::Tensor align_tokens(const at::Tensor& sender_ends, const at::Tensor& receiver_ends);
 
 }  // namespace kvalign
