@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Makes the tables of README.md from results/*.json, the reports of the runs that README quotes.
 
-A table stands between the lines  <!-- results:NAME -->  and  <!-- /results -->  and shows
-results/NAME.json (the report.json of `kvalign eval`). Without arguments the tables are rewritten;
-with --check nothing is written, and the exit code is 1 where README and results disagree.
+A table stands between the lines  <!-- results:NAME -->  and  <!-- /results -->  and shows the
+reconstruction in results/NAME.json (the report.json of `kvalign eval`); one between
+<!-- ladder:NAME -->  and  <!-- /ladder -->  shows its ladder. Without arguments the tables are
+rewritten; with --check nothing is written, and the exit code is 1 where README and results disagree.
 """
 
 import argparse
@@ -13,8 +14,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"(<!-- results:(?P<name>[\w.-]+) -->\n).*?(<!-- /results -->)", re.DOTALL)
-MARKER = re.compile(r"<!-- results:[\w.-]+ -->")
+BLOCK = re.compile(
+    r"(<!-- (?P<kind>results|ladder):(?P<name>[\w.-]+) -->\n).*?(<!-- /(?P=kind) -->)", re.DOTALL
+)
+MARKER = re.compile(r"<!-- (?:results|ladder):[\w.-]+ -->")
 TITLES = {
     "r2": "R²",
     "r2_keys": "R² keys",
@@ -79,6 +82,55 @@ def table(report):
     return text + describe(report)
 
 
+def fixed(value, digits):
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def percent(value):
+    return "-" if value is None else f"{100 * value:.0f} %"
+
+
+def ladder_cells(row):
+    first, whole, steps = row["first16"], row["all"], row["milliseconds"]
+    return [
+        row["row"],
+        fixed(first["nll"], 3),
+        fixed(whole["nll"], 3),
+        fixed(whole["ppl"], 2),
+        fixed(first["top1"], 3),
+        fixed(whole["top1"], 3),
+        percent(row["retention"]),
+        fixed(row["kl"], 3),
+        fixed(whole["nats_per_byte"], 3),
+        f"{row['bytes_per_token']:,.1f}",
+        fixed(sum(step for step in steps.values() if step is not None), 0),
+    ]
+
+
+def ladder_table(report):
+    """Rows of the ladder, the gate's verdict, and what was read where."""
+    data, machine = report["ladder_data"], report["machine"]
+    first = f"first {data['first_tokens']}"
+    titles = ["row", f"nll {first}", "nll", "ppl", f"top-1 {first}", "top-1", "retention", "KL",
+              "nats/byte", "bytes/token", "ms"]
+    text = markdown_row(titles) + "|" + " --- |" + " ---: |" * (len(titles) - 1) + "\n"
+    text += "".join(markdown_row(ladder_cells(row)) for row in report["ladder"])
+    cold = data["sender_prefill_ms"]["cold"]
+    return (
+        f"{text}\n{data['conclusion']}\n\n"
+        f"{data['sender']} to {data['receiver']}: {data['sequences']} held-out sequences of "
+        f"{data['documents']} documents, {data['prefix_tokens']} tokens of prefix and "
+        f"{data['continuation_tokens']} predicted. nll in nats a token; retention from the floor "
+        f"({data['floor']} where nothing is re-read) to the true cache; ms a sequence: prefill, "
+        f"projection and continuation, median of {data['timed_sequences']} sequences, without the "
+        f"sender's prefill ({fixed(cold, 0)} ms cold, 0 warm). {machine['cpu']}, "
+        f"{machine['device']}, {machine['num_threads']} threads, LibTorch {machine['libtorch']}.\n"
+    )
+
+
+MAKERS = {"results": table, "ladder": ladder_table}
+
+
 def fill(readme, results):
     """`readme` with every table made anew. Raises SystemExit for one that cannot be."""
 
@@ -86,10 +138,16 @@ def fill(readme, results):
         path = results / (match["name"] + ".json")
         if not path.is_file():
             raise SystemExit(f"{path} is missing, but README.md has a table of it")
-        return match[1] + table(json.loads(path.read_text(encoding="utf-8"))) + match[3]
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if match["kind"] == "ladder" and "ladder" not in report:
+            raise SystemExit(f"{path} holds no ladder, but README.md has a table of it")
+        return match[1] + MAKERS[match["kind"]](report) + match[4]
 
     if len(MARKER.findall(readme)) != len(BLOCK.findall(readme)):
-        raise SystemExit("README.md: a <!-- results:NAME --> is not closed by <!-- /results -->")
+        raise SystemExit(
+            "README.md: a <!-- results:NAME --> or <!-- ladder:NAME --> is not closed by "
+            "<!-- /results --> or <!-- /ladder -->"
+        )
     return BLOCK.sub(replace, readme)
 
 

@@ -28,6 +28,25 @@ def report():
     }
 
 
+def ladder_report():
+    scores = {"nll": 1.25, "ppl": 3.49, "top1": 0.5, "nats_per_byte": 0.3125}
+    row = {"first16": scores, "all": scores | {"nll": 1.5}, "bytes_per_token": 12288.5}
+    return report() | {
+        "ladder": [
+            row | {"row": "v1 + sinks", "retention": 0.714, "kl": 0.2,
+                   "milliseconds": {"prefill": 10.4, "project": 2.0, "continue": 5.0}},
+            row | {"row": "sender alone", "retention": -0.1, "kl": None,
+                   "milliseconds": {"prefill": None, "project": None, "continue": 4.4}},
+        ],
+        "ladder_data": {
+            "first_tokens": 16, "conclusion": "v1 + sinks keeps 71 %.", "sender": "small",
+            "receiver": "large", "sequences": 40, "documents": 9, "prefix_tokens": 256,
+            "continuation_tokens": 64, "floor": "sinks alone", "timed_sequences": 3,
+            "sender_prefill_ms": {"warm": 0, "cold": 321.4},
+        },
+    }
+
+
 class ResultsTableTest(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -57,6 +76,28 @@ class ResultsTableTest(unittest.TestCase):
         self.assertTrue(text.startswith("before\n<!-- results:run -->\n| row |"))
         self.assertTrue(text.endswith("<!-- /results -->\nafter\n"))
 
+    def test_ladder(self):
+        (self.path / "run.json").write_text(json.dumps(ladder_report()))
+        self.write_readme("<!-- ladder:run -->\n<!-- /ladder -->\n"
+                          "<!-- results:run -->\n<!-- /results -->\n")
+        self.assertEqual(self.run_script("--check").returncode, 1)
+        self.assertEqual(self.run_script().returncode, 0)
+        self.assertEqual(self.run_script("--check").returncode, 0)
+        text = (self.path / "README.md").read_text()
+        self.assertIn("| row | nll first 16 | nll | ppl | top-1 first 16 | top-1 | retention | KL |",
+                      text)
+        self.assertIn("| v1 + sinks | 1.250 | 1.500 | 3.49 | 0.500 | 0.500 | 71 % | 0.200 | 0.312 | "
+                      "12,288.5 | 17 |\n", text)
+        self.assertIn("| -10 % | - | 0.312 | 12,288.5 | 4 |\n", text)
+        self.assertIn("\nv1 + sinks keeps 71 %.\n", text)
+        self.assertIn("40 held-out sequences of 9 documents", text)
+        self.assertIn("sender's prefill (321 ms cold, 0 warm)", text)
+        self.assertIn("| v1 | 2,109,440 |", text)
+
+    def test_report_without_ladder_is_named(self):
+        self.write_readme("<!-- ladder:run -->\n<!-- /ladder -->\n")
+        self.assertIn("holds no ladder", self.run_script("--check").stderr)
+
     def test_check_says_what_to_do(self):
         self.write_readme("<!-- results:run -->\n<!-- /results -->\n")
         self.assertIn("Run scripts/results_table.py", self.run_script("--check").stderr)
@@ -69,6 +110,8 @@ class ResultsTableTest(unittest.TestCase):
 
     def test_open_marker_is_refused(self):
         self.write_readme("<!-- results:run -->\n")
+        self.assertIn("is not closed", self.run_script("--check").stderr)
+        self.write_readme("<!-- ladder:run -->\n<!-- /results -->\n")
         self.assertIn("is not closed", self.run_script("--check").stderr)
 
 
