@@ -163,7 +163,8 @@ class Capture:
             else None
         )
         cutter = inputs.Cutter(tokenizer, options.tokens, options.format, encode_item)
-        sequences = inputs.plan_sequences(options, cutter)
+        planned = inputs.plan_sequences(options, cutter)
+        sequences, self._documents = planned.sequences, planned.documents
         step = options.shard_sequences
         self._shards = [sequences[begin : begin + step] for begin in range(0, len(sequences), step)]
         self._num_tokens = sum(len(sequence.tokens) for sequence in sequences)
@@ -300,14 +301,7 @@ class Capture:
             for role in ROLES
         }
         source = {
-            "inputs": [
-                {"name": pathlib.Path(path).name, "sha256": inputs.digest(path)}
-                for path in options.input
-            ],
-            "format": options.format,
-            "shares": options.shares,
-            "seed": options.seed,
-            "tokens": options.tokens,
+            **inputs.describe(options),
             "compute_dtype": options.compute_dtype,
             "torch": torch.__version__,
             "transformers": transformers.__version__,
@@ -325,6 +319,7 @@ class Capture:
             "created_by": f"capture_hf.py {VERSION}",
             **sides,
             "num_sinks": NUM_SINKS,
+            "documents": self._documents,
         }
         self._store.finish(
             header,
@@ -349,39 +344,22 @@ def parse(arguments):
         metavar="DIR",
         help="Hugging Face folder of the model whose cache is written",
     )
-    parser.add_argument(
-        "--input",
-        required=True,
-        action="append",
-        metavar="PATH",
-        help="file or folder; may be repeated",
-    )
-    parser.add_argument(
-        "--shares",
-        type=lambda text: [float(part) for part in text.split(",")],
-        metavar="A,B,..",
-        help="share of the sequences from each --input (default: all documents in one pool)",
-    )
-    parser.add_argument("--format", choices=("text", "chat", "image-text"), default="text")
+    inputs.add_arguments(parser, ("text", "chat", "image-text"))
     parser.add_argument(
         "--output",
         required=True,
         metavar="DIR",
         help="dataset folder; an unfinished one is resumed",
     )
-    parser.add_argument("--sequences", required=True, type=positive, metavar="N")
-    parser.add_argument(
-        "--tokens", type=positive, default=256, help="tokens a sequence (default: %(default)s)"
-    )
     parser.add_argument(
         "--batch-size",
-        type=positive,
+        type=inputs.positive,
         default=8,
         help="sequences a forward pass (default: %(default)s)",
     )
     parser.add_argument(
         "--shard-sequences",
-        type=positive,
+        type=inputs.positive,
         default=64,
         metavar="K",
         help="sequences a shard; one shard is held in memory (default: %(default)s)",
@@ -399,13 +377,7 @@ def parse(arguments):
         help="type the models run in (default: %(default)s)",
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda[:n] (default: %(default)s)")
-    parser.add_argument("--threads", type=positive, help="CPU threads (default: torch's choice)")
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=1,
-        help="order of documents and sequences (default: %(default)s)",
-    )
+    parser.add_argument("--threads", type=inputs.positive, help="CPU threads (default: torch's choice)")
     parser.add_argument(
         "--one-model-at-a-time",
         action="store_true",
@@ -413,19 +385,8 @@ def parse(arguments):
     )
     options = parser.parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else arguments
-    if options.shares and (len(options.shares) != len(options.input) or min(options.shares) <= 0):
-        parser.error(
-            f"--shares: expected {len(options.input)} positive numbers, one for each --input, got "
-            f"{options.shares}"
-        )
+    inputs.check_arguments(parser, options)
     return options
-
-
-def positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text}")
-    return value
 
 
 def main(arguments=None):

@@ -1,5 +1,6 @@
-"""Parts of capture_hf.py: inputs (text to sequences), rope (removing RoPE), models (running one
-model), store (files)."""
+"""Parts of capture_hf.py and tokenise.py: inputs (text to sequences), tokens (tokenisers without
+torch), files (writing them); for capture alone: rope (removing RoPE), models (running one model),
+store (a dataset's files)."""
 
 VERSION = "0.1.0"
 

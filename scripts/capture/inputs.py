@@ -1,10 +1,11 @@
-"""Text, chats or image-text pairs -> token sequences, each tagged with its document.
+"""Text, chats or image-text pairs -> token sequences, each tagged with its document. Needs no torch.
 
 A document is what a train/held-out split must not cut through. Text files: pieces between
 lines "<|endoftext|>", else articles of a wikitext file (lines like " = Title = "), else the whole
 file; a folder: one document a file. Chat and image-text: JSONL, one document a line.
 """
 
+import argparse
 import dataclasses
 import hashlib
 import json
@@ -23,7 +24,73 @@ SHORTEST = 16  # a chat or image-text sequence below this says little and is dro
 class Sequence:
     tokens: list  # token ids, BOS included where the tokenizer adds one
     document: int  # dataset-wide id
-    item: dict = None  # image-text only: {"image": path, "text": prompt}
+    item: object = None  # what the cutter adds; image-text: {"image": path, "text": prompt}
+
+
+@dataclasses.dataclass
+class Plan:
+    sequences: list  # in the order they are run
+    documents: list  # SHA-256 of every document of the input, by id
+
+    @property
+    def num_tokens(self):
+        return sum(len(sequence.tokens) for sequence in self.sequences)
+
+
+def add_arguments(parser, formats):
+    """The arguments that decide the plan."""
+    parser.add_argument(
+        "--input",
+        required=True,
+        action="append",
+        metavar="PATH",
+        help="file or folder; may be repeated",
+    )
+    parser.add_argument(
+        "--shares",
+        type=lambda text: [float(part) for part in text.split(",")],
+        metavar="A,B,..",
+        help="share of the sequences from each --input (default: all documents in one pool)",
+    )
+    parser.add_argument("--format", choices=formats, default="text")
+    parser.add_argument("--sequences", required=True, type=positive, metavar="N")
+    parser.add_argument(
+        "--tokens", type=positive, default=256, help="tokens a sequence (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=1,
+        help="order of documents and sequences (default: %(default)s)",
+    )
+
+
+def check_arguments(parser, options):
+    if options.shares and (len(options.shares) != len(options.input) or min(options.shares) <= 0):
+        parser.error(
+            f"--shares: expected {len(options.input)} positive numbers, one for each --input, got "
+            f"{options.shares}"
+        )
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text}")
+    return value
+
+
+def describe(options):
+    """What a dataset or token file records of its input."""
+    return {
+        "inputs": [
+            {"name": pathlib.Path(path).name, "sha256": digest(path)} for path in options.input
+        ],
+        "format": options.format,
+        "shares": options.shares,
+        "seed": options.seed,
+        "tokens": options.tokens,
+    }
 
 
 def read_utf8(path):
@@ -118,6 +185,15 @@ def digest(path):
     return total.hexdigest()
 
 
+def document_digest(document, kind):
+    """SHA-256 by which a document is known again, whatever it was cut or tokenised into."""
+    if kind == "image-text":
+        image = hashlib.sha256(pathlib.Path(document["image"]).read_bytes()).hexdigest()
+        document = {"image": image, "text": document["text"]}
+    text = document if kind == "text" else json.dumps(document, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class Cutter:
     """Cuts documents into consecutive sequences of `num_tokens`, each a prefill of its own.
 
@@ -142,17 +218,26 @@ class Cutter:
             tokens = self._encode_item(document)
             # An image must not be cut in two, so a pair is one sequence or none.
             return [(tokens, document)] if SHORTEST <= len(tokens) <= self._num_tokens else []
-        if self._kind == "chat":
-            document = self._tokenizer.apply_chat_template(document, tokenize=False)
-        tokens = self._tokenizer(document, add_special_tokens=False).input_ids
-        if self._prefix and tokens[:1] == self._prefix:
-            tokens = tokens[1:]
-        step = self._num_tokens - len(self._prefix)
-        pieces = [
-            self._prefix + tokens[begin : begin + step] for begin in range(0, len(tokens), step)
+        tokens = self._tokenizer(self.text_of(document), add_special_tokens=False).input_ids
+        return [
+            (self._prefix + tokens[begin:end], None) for begin, end in self.cuts(tokens)
         ]
+
+    def text_of(self, document):
+        """The text that is tokenised; a chat becomes one by its template."""
+        if self._kind == "chat":
+            return self._tokenizer.apply_chat_template(document, tokenize=False)
+        return document
+
+    def cuts(self, tokens):
+        """(begin, end) of every sequence, in tokens of the document."""
+        first = 1 if self._prefix and tokens[:1] == self._prefix else 0
+        step = self._num_tokens - len(self._prefix)
         shortest = self._num_tokens if self._kind == "text" else min(SHORTEST, self._num_tokens)
-        return [(piece, None) for piece in pieces if len(piece) >= shortest]
+        for begin in range(first, len(tokens), step):
+            end = min(begin + step, len(tokens))
+            if len(self._prefix) + end - begin >= shortest:
+                yield begin, end
 
 
 def take_sequences(documents, first_id, cutter, wanted, generator):
@@ -182,7 +267,7 @@ def take_sequences(documents, first_id, cutter, wanted, generator):
 
 def plan_sequences(options, cutter):
     """The sequences of the whole capture in the order they are run: shuffled, so that any shard is
-    a sample of all."""
+    a sample of all. -> Plan"""
     generator = random.Random(options.seed)
     shares = options.shares or [1.0]
     groups = [read_documents(path, options.format) for path in options.input]
@@ -208,4 +293,5 @@ def plan_sequences(options, cutter):
         remaining -= wanted
         first_id += len(documents)
     generator.shuffle(sequences)
-    return sequences
+    hashes = [document_digest(document, options.format) for group in groups for document in group]
+    return Plan(sequences, hashes)

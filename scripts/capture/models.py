@@ -14,7 +14,7 @@ import pathlib
 import torch
 import transformers
 
-from . import CaptureError, rope, store
+from . import CaptureError, rope, store, tokens
 
 PROBE_TOKENS = 24
 PROBE_SHIFT = 101
@@ -44,9 +44,8 @@ def tokenizer_digest(tokenizer):
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:  # a tokenizer written in Python
         content = {"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
-    else:
-        content = json.loads(backend.to_str()) | {"padding": None, "truncation": None}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return tokens.backend_digest(backend)
 
 
 def weights_digest(folder):

@@ -1,58 +1,18 @@
 """The files of a capture: shards, the progress record that makes it resumable, and index.json,
 written last.
-
-Every file appears complete or not at all (temporary name, fsync, rename, fsync of the folder).
 """
 
 import hashlib
 import json
-import os
 import pathlib
 
 from safetensors import safe_open
 from safetensors.torch import save
 
 from . import CaptureError
+from .files import TEMPORARY, sha256_of, write_atomically, write_json
 
 PROGRESS = "capture-progress.json"
-TEMPORARY = ".tmp-"
-
-
-def write_atomically(path, data):
-    """Writes bytes to `path` so that a kill or power cut leaves the old file, none, or the whole
-    new one."""
-    path = pathlib.Path(path)
-    temporary = path.with_name(TEMPORARY + path.name)
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def write_json(path, value):
-    write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
-
-
-def sha256_of(path):
-    with open(path, "rb") as file:
-        return (
-            hashlib.file_digest(file, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else _sha256_in_blocks(file)
-        )
-
-
-def _sha256_in_blocks(file):  # Python 3.10
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 class Store:

@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+"""Cuts text into the token sequences that `kvalign capture` and `kvalign eval` read.
+
+    tokenise.py --tokenizer DIR --input FILE --output FILE --sequences N ...
+    tokenise.py --sender DIR --receiver DIR ...        two models with different tokenisers
+
+Needs the packages `tokenizers` and `safetensors`, not torch. With one tokeniser the sequences are
+those that capture_hf.py makes of the same arguments. With two, the receiver's tokens decide where a
+sequence ends, and the sender tokenises the same text. The file's layout:
+include/kvalign/dataset/token_file.h.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import shlex
+import sys
+
+import numpy
+import safetensors.numpy
+
+from capture import VERSION, CaptureError, files, inputs, tokens
+
+
+@dataclasses.dataclass
+class Piece:
+    """The text of one sequence and the receiver's token ends in it."""
+
+    text: str
+    ends: list  # UTF-8 bytes from the start of `text`
+
+
+def byte_ends(text, char_ends):
+    """Ends in characters -> ends in UTF-8 bytes, by one walk over the text.
+
+    A token that holds part of a character ends with that character.
+    """
+    result, char_place, byte_place = [], 0, 0
+    for end in char_ends:
+        byte_place += len(text[char_place:end].encode())
+        char_place = end
+        result.append(byte_place)
+    return result
+
+
+class PieceCutter(inputs.Cutter):
+    """Cuts as inputs.Cutter does and keeps each sequence's text. A sequence's text begins where the
+    one before it ended, so that nothing between two tokens is lost."""
+
+    def cut(self, document):
+        text = self.text_of(document)
+        encoding = self._tokenizer(text, add_special_tokens=False)
+        result = []
+        for begin, end in self.cuts(encoding.input_ids):
+            first = encoding.ends[begin - 1] if begin else 0
+            last = encoding.ends[end - 1]
+            ends = [place - first for place in encoding.ends[begin:end]]
+            piece = text[first:last]
+            result.append(
+                (
+                    self._prefix + encoding.input_ids[begin:end],
+                    Piece(piece, [0] * len(self._prefix) + byte_ends(piece, ends)),
+                )
+            )
+        return result
+
+
+def sender_tokens(tokenizer, piece):
+    """(ids, byte ends) of the receiver's piece in the sender's tokens."""
+    encoding = tokenizer(piece.text, add_special_tokens=False)
+    if not encoding.input_ids:
+        raise CaptureError(
+            f"{tokenizer.folder}: the sender's tokenizer makes no token of the text "
+            f"{piece.text[:40]!r}; it has nothing to send"
+        )
+    prefix = tokenizer.prefix
+    ends = [0] * len(prefix) + byte_ends(piece.text, encoding.ends)
+    ends[-1] = piece.ends[-1]  # what a normaliser strips from the end belongs to the last token
+    return prefix + encoding.input_ids, ends
+
+
+def packed(prefix, sequences):
+    """The three tensors of one side: [(ids, ends)] -> {name: array}."""
+    offsets = numpy.cumsum([0] + [len(ids) for ids, _ in sequences]).astype(numpy.int64)
+    return {
+        f"{prefix}token_ids": numpy.concatenate([ids for ids, _ in sequences]).astype(numpy.int32),
+        f"{prefix}token_ends": numpy.concatenate([ends for _, ends in sequences]).astype(
+            numpy.int32
+        ),
+        f"{prefix}sequence_offsets": offsets,
+    }
+
+
+def read_labels(path, field, num_documents):
+    """One whole number from 0 a document, in the order of the documents."""
+    labels = []
+    for number, value in inputs.read_jsonl(path, (field,)):
+        label = value[field]
+        if not isinstance(label, int) or label < 0:
+            raise CaptureError(
+                f"{path}:{number}: {field}: expected a whole number from 0, got {label!r}"
+            )
+        labels.append(int(label))
+    if len(labels) != num_documents:
+        raise CaptureError(
+            f"{path}: expected one line a document, {num_documents} in all, got {len(labels)}. "
+            "Were the labels made with this text?"
+        )
+    return labels
+
+
+class TokenFile:
+    """One command: the plan by the receiver's tokeniser, and what the sender makes of its text."""
+
+    def __init__(self, options):
+        self._options = options
+        self._receiver = tokens.TextTokenizer(options.receiver)
+        self._sender = tokens.TextTokenizer(options.sender)
+        cutter = PieceCutter(self._receiver, options.tokens, options.format)
+        self._plan = inputs.plan_sequences(options, cutter)
+
+    def _tensors(self):
+        sequences = self._plan.sequences
+        received = [(sequence.tokens, sequence.item.ends) for sequence in sequences]
+        if self._sender.digest == self._receiver.digest:
+            result = packed("", received)
+        else:
+            sent = [sender_tokens(self._sender, sequence.item) for sequence in sequences]
+            result = packed("sender.", sent) | packed("receiver.", received)
+        documents = [sequence.document for sequence in sequences]
+        result["document_ids"] = numpy.array(documents, numpy.int64)
+        if self._options.labels:
+            labels = read_labels(
+                self._options.labels, self._options.label_field, len(self._plan.documents)
+            )
+            result["labels"] = numpy.array([labels[one] for one in documents], numpy.int64)
+        return result
+
+    def _metadata(self):
+        source = inputs.describe(self._options) | {
+            "tokenizers": tokens.tokenizers.__version__,
+            "command": shlex.join(["tokenise.py", *self._options.arguments]),
+        }
+        if self._options.labels:
+            source["labels"] = {
+                "name": self._options.labels.name,
+                "sha256": files.sha256_of(self._options.labels),
+                "field": self._options.label_field,
+            }
+        return {
+            "schema": 1,
+            "created_by": f"tokenise.py {VERSION}",
+            "tokenizers": {"sender": self._sender.digest, "receiver": self._receiver.digest},
+            "documents": self._plan.documents,
+            "source": source,
+        }
+
+    def write(self):
+        """Returns the number of sequences and of the receiver's tokens."""
+        data = safetensors.numpy.save(
+            self._tensors(), metadata={"kvalign": json.dumps(self._metadata(), ensure_ascii=False)}
+        )
+        self._options.output.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomically(self._options.output, data)
+        return len(self._plan.sequences), self._plan.num_tokens
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--tokenizer", metavar="DIR", help="Hugging Face folder of the tokeniser of both models"
+    )
+    parser.add_argument("--sender", metavar="DIR", help="folder of the sender, with --receiver")
+    parser.add_argument("--receiver", metavar="DIR", help="folder of the receiver, with --sender")
+    inputs.add_arguments(parser, ("text", "chat"))
+    parser.add_argument("--output", required=True, type=pathlib.Path, metavar="FILE")
+    parser.add_argument(
+        "--labels",
+        type=pathlib.Path,
+        metavar="JSONL",
+        help="one object a document, in order; needs --label-field",
+    )
+    parser.add_argument("--label-field", metavar="NAME", help="key of the label, a class from 0")
+    options = parser.parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else arguments
+    inputs.check_arguments(parser, options)
+    if bool(options.labels) != bool(options.label_field):
+        parser.error("--labels and --label-field: expected both or neither")
+    if options.tokenizer and not options.sender and not options.receiver:
+        options.sender = options.receiver = options.tokenizer
+    elif options.tokenizer or not options.sender or not options.receiver:
+        parser.error("expected --tokenizer DIR, or --sender DIR and --receiver DIR")
+    return options
+
+
+def main(arguments=None):
+    options = parse(arguments)
+    try:
+        num_sequences, num_tokens = TokenFile(options).write()
+    except CaptureError as error:
+        print(f"tokenise: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"tokenise: wrote {options.output}: {num_sequences} sequences, {num_tokens} tokens",
+        file=sys.stderr,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
