@@ -37,6 +37,14 @@ RecipeFile read_recipe_file(const Flags& flags) {
   return file;
 }
 
+void add_run_defaults(EvalRecipe& options) {
+  EvaluateOptions& evaluate = options.evaluate;
+  const std::string& run_folder = options.recipe.run_folder;
+  if (run_folder.empty()) return;
+  if (evaluate.checkpoints.empty()) evaluate.checkpoints = {run_folder + "/checkpoint.safetensors"};
+  if (evaluate.output.empty()) evaluate.output = run_folder;
+}
+
 std::string source_text(const Flags& flags) {
   std::string text = flags.config.empty() ? "defaults" : flags.config;
   for (const std::string& set : flags.sets) text += ", --set " + set;

@@ -31,6 +31,7 @@ using Command = std::function<int()>;
 void add_dataset(CLI::App& app, Command& chosen);
 void add_distill_train(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);
+void add_continue(CLI::App& app, Command& chosen);
 
 struct Flags {
   std::string config;
@@ -56,6 +57,9 @@ std::string source_text(const Flags& flags);
 /// Sets the number of CPU threads and describes the machine with the recipe's device. Throws
 /// c10::Error where there is no such device.
 Machine use_device(const Recipe& recipe);
+
+/// Without a word about checkpoints the recipe's own run is meant, and its folder takes the report.
+void add_run_defaults(EvalRecipe& options);
 
 /// Throws WrongUsage for what validate_options refuses.
 template <class Options>

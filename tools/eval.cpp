@@ -1,11 +1,15 @@
-// kvalign eval: measures checkpoints and baselines on the held-out sequences of a recipe.
+// kvalign eval: measures checkpoints and baselines on the held-out sequences of a recipe, and,
+// where it names a token file, what the receiver can do with their caches.
 #include <CLI/App.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "command.h"
 #include "console.h"
+#include "interrupt.h"
 #include "kvalign/evaluate/evaluate.h"
+#include "kvalign/evaluate/ladder.h"
 
 namespace kvalign::tools {
 namespace {
@@ -15,29 +19,50 @@ struct EvalFlags : Flags {
   std::string output;
 };
 
-// Without a word about checkpoints, the recipe's own run is meant; and its folder takes the report.
-void add_own_flags(EvalRecipe& options, const EvalFlags& flags) {
-  EvaluateOptions& evaluate = options.evaluate;
-  const std::string& run_folder = options.recipe.run_folder;
-  if (!flags.checkpoints.empty()) evaluate.checkpoints = flags.checkpoints;
-  if (!flags.output.empty()) evaluate.output = flags.output;
-  if (run_folder.empty()) return;
-  if (evaluate.checkpoints.empty()) evaluate.checkpoints = {run_folder + "/checkpoint.safetensors"};
-  if (evaluate.output.empty()) evaluate.output = run_folder;
+// Tells the gates' findings; false where one did not pass.
+bool tell(const std::vector<GateResult>& gates, Console& console) {
+  bool passed = true;
+  for (const GateResult& gate : gates) {
+    passed = passed && gate.passed;
+    gate.passed ? console.info("gate passed: " + gate.why)
+                : console.error("gate not met: " + gate.why);
+  }
+  return passed;
 }
 
 int eval(const EvalRecipe& options, const Flags& flags) {
   Console console;
   console.start("eval", use_device(options.recipe), source_text(flags));
-  const Report report = evaluate(options.recipe, options.evaluate,
-                                 [&](const std::string& what, int64_t done, int64_t total) {
-                                   console.progress(what, done, total, "batches");
-                                 });
+  const auto show = [&](const char* unit) {
+    return [&console, unit](const std::string& what, int64_t done, int64_t total) {
+      console.progress(what, done, total, unit);
+    };
+  };
+  std::optional<Ladder> ladder;
+  std::vector<GateResult> gates;
+  if (!options.ladder.tokens.empty()) {
+    ladder.emplace(Ladder::open(options.recipe, options.evaluate, options.ladder, show("batches")));
+    gates = ladder->check_identity();
+    if (!tell(gates, console)) return kGateNotMet;
+  }
+  Report report = evaluate(options.recipe, options.evaluate, show("batches"));
+  if (ladder) {
+    catch_interrupts();
+    report.ladder = ladder->climb(
+        {.progress = show("sequences"), .stop_requested = [] { return interrupt_signal() != 0; }});
+    if (report.ladder->interrupted) {
+      console.warning("stopped; the same command goes on from " + options.evaluate.output +
+                      "/ladder.jsonl");
+      return 128 + interrupt_signal();
+    }
+    report.ladder->gates = gates;
+    for (const std::string& warning : report.ladder->warnings) console.warning(warning);
+  }
   for (const std::string& warning : report.warnings) console.warning(warning);
   write_report(report, options.evaluate.output);
   console.info("report.json and report.md are in " + options.evaluate.output);
   flags.json ? print_result(to_json(report)) : print_result(to_text(report));
-  return kDone;
+  return report.ladder && !report.ladder->gate.passed ? kGateNotMet : kDone;
 }
 
 }  // namespace
@@ -58,7 +83,12 @@ void add_eval(CLI::App& app, Command& chosen) {
   command->callback([=, &chosen] {
     chosen = [=] {
       return run_with_recipe<EvalRecipe>(
-          *flags, [&](EvalRecipe& options) { add_own_flags(options, *flags); },
+          *flags,
+          [&](EvalRecipe& options) {
+            if (!flags->checkpoints.empty()) options.evaluate.checkpoints = flags->checkpoints;
+            if (!flags->output.empty()) options.evaluate.output = flags->output;
+            add_run_defaults(options);
+          },
           [&](const EvalRecipe& options) { return eval(options, *flags); });
     };
   });

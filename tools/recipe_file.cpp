@@ -8,6 +8,10 @@ void describe_evaluate(OptionVisitor& visitor, EvaluateOptions& evaluate) {
   visitor.section("evaluate", "what is measured on the held-out sequences", evaluate);
 }
 
+void describe_ladder(OptionVisitor& visitor, LadderOptions& ladder) {
+  visitor.section("ladder", "what the receiver can do with the caches", ladder);
+}
+
 void describe_generate(OptionVisitor& visitor, GeneratorOptions& generate) {
   visitor.section("generate", "caches made up with known structure", generate);
 }
@@ -17,12 +21,14 @@ void describe_generate(OptionVisitor& visitor, GeneratorOptions& generate) {
 void RecipeFile::describe(OptionVisitor& visitor) {
   recipe.describe(visitor);
   describe_evaluate(visitor, evaluate);
+  describe_ladder(visitor, ladder);
   describe_generate(visitor, generate);
 }
 
 void EvalRecipe::describe(OptionVisitor& visitor) {
   recipe.describe(visitor);
   describe_evaluate(visitor, evaluate);
+  describe_ladder(visitor, ladder);
 }
 
 void DatasetRecipe::describe(OptionVisitor& visitor) {

@@ -6,6 +6,7 @@
 #include "kvalign/core/options.h"
 #include "kvalign/dataset/generator.h"
 #include "kvalign/evaluate/evaluate_options.h"
+#include "kvalign/evaluate/ladder_options.h"
 #include "kvalign/train/recipe.h"
 
 namespace kvalign::tools {
@@ -14,6 +15,7 @@ namespace kvalign::tools {
 struct RecipeFile {
   Recipe recipe;
   EvaluateOptions evaluate;
+  LadderOptions ladder;
   GeneratorOptions generate;
   void describe(OptionVisitor& visitor);
 };
@@ -29,7 +31,9 @@ struct TrainRecipe {
 struct EvalRecipe {
   Recipe recipe;
   EvaluateOptions evaluate;
-  explicit EvalRecipe(const RecipeFile& file = {}) : recipe(file.recipe), evaluate(file.evaluate) {}
+  LadderOptions ladder;
+  explicit EvalRecipe(const RecipeFile& file = {})
+      : recipe(file.recipe), evaluate(file.evaluate), ladder(file.ladder) {}
   void describe(OptionVisitor& visitor);
 };
 

@@ -152,7 +152,7 @@ Report evaluate(const Recipe& recipe, const EvaluateOptions& options,
                 const EvaluateProgress& progress) {
   validate_options(options);
   const at::Device device = resolve_device(recipe.device);
-  const auto dataset = PairedDataset::open(recipe.dataset.folder);
+  const auto dataset = open_dataset(recipe.dataset);
   const Split split = split_by_sequence(*dataset, recipe.split);
   if (split.test.empty()) {
     throw std::invalid_argument(

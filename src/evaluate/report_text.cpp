@@ -165,15 +165,18 @@ With y a true vector of the receiver, p the projected one, sums over the held-ou
 }  // namespace
 
 std::string to_text(const Report& report) {
-  return headline_table(report).aligned() + "\n" + describe_data(report) + describe_task(report) +
-         describe_absent(report);
+  std::string text = headline_table(report).aligned() + "\n" + describe_data(report) +
+                     describe_task(report) + describe_absent(report);
+  if (report.ladder) text += "\n" + to_text(*report.ladder);
+  return text;
 }
 
 std::string to_markdown(const Report& report) {
   const ReportData& data = report.data;
-  std::string text = "# Reconstruction: " + data.sender + " to " + data.receiver + "\n\n" +
-                     headline_table(report).markdown() + "\n" +
-                     as_list(describe_data(report) + describe_absent(report));
+  std::string text = report.ladder ? to_markdown(*report.ladder) + "\n" : "";
+  text += "# Reconstruction: " + data.sender + " to " + data.receiver + "\n\n" +
+          headline_table(report).markdown() + "\n" +
+          as_list(describe_data(report) + describe_absent(report));
   for (const ReportRow& row : report.rows) text += "- `" + row.row + "`: " + row.text + "\n";
   text += "- Data: `" + data.folder + "` by " + data.created_by + ", SHA-256 " + data.sha256 +
           ", split " + data.split_sha256 + "\n";

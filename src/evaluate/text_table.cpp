@@ -55,6 +55,12 @@ std::string format_number(double value) {
   return text;
 }
 
+std::string format_short(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.3g", value);
+  return text;
+}
+
 std::string format_interval(const Interval& interval) {
   const std::string value = format_number(interval.value);
   if (std::isnan(interval.low)) return value;

@@ -49,7 +49,7 @@ DistillationRun::DistillationRun(const Recipe& recipe, const DistillControl& con
       observer_(control.observer ? *control.observer : silent_observer_),
       device_(resolve_device(recipe.device)),
       folder_(recipe.run_folder, control.resume),
-      dataset_(PairedDataset::open(recipe.dataset.folder)),
+      dataset_(open_dataset(recipe.dataset)),
       split_(split_by_sequence(*dataset_, recipe.split)) {
   projector_ = std::make_shared<KvProjector>(recipe_.projector, dataset_->index().sender.geometry,
                                              dataset_->index().receiver.geometry);

@@ -1,8 +1,6 @@
 // The top of a recipe; every section describes itself.
 #include "kvalign/train/recipe.h"
 
-#include "kvalign/dataset/paired_dataset.h"
-
 namespace kvalign {
 
 void DatasetOptions::describe(OptionVisitor& visitor) {
@@ -11,6 +9,18 @@ void DatasetOptions::describe(OptionVisitor& visitor) {
       {"skip_first_tokens",
        "tokens left out at the start of each sequence; -1: the dataset's attention sinks", -1},
       skip_first_tokens);
+  visitor.field(
+      {.name = "alignment",
+       .help = "where the tokenizers differ: a receiver token reads the last sender token "
+               "that it is aligned with, or the mean of all since the token before",
+       .one_of = {"last", "mean"}},
+      alignment);
+}
+
+void describe_device(OptionVisitor& visitor, Recipe& recipe) {
+  visitor.field({.name = "device", .help = "auto, cpu, cuda or cuda:N", .required = true},
+                recipe.device);
+  visitor.field({"threads", "CPU threads; 0: one a core", 0}, recipe.threads);
 }
 
 void describe_dataset(OptionVisitor& visitor, DatasetOptions& dataset) {
@@ -24,8 +34,7 @@ void describe_split(OptionVisitor& visitor, SplitOptions& split) {
 void Recipe::describe(OptionVisitor& visitor) {
   visitor.field({.name = "run_folder", .help = "where the run's files go", .required = true},
                 run_folder);
-  visitor.field({.name = "device", .help = "auto, cpu, cuda or cuda:N", .required = true}, device);
-  visitor.field({"threads", "CPU threads; 0: one a core", 0}, threads);
+  describe_device(visitor, *this);
   visitor.field({"seed", "of the order of training batches", 0}, seed);
   describe_dataset(visitor, dataset);
   describe_split(visitor, split);
@@ -33,6 +42,10 @@ void Recipe::describe(OptionVisitor& visitor) {
   visitor.section("projector", "what is trained", projector);
   visitor.section("loss", "what it is trained on", loss);
   visitor.section("train", "how it is trained", train);
+}
+
+std::shared_ptr<const PairedDataset> open_dataset(const DatasetOptions& options) {
+  return PairedDataset::open(options.folder, alignment_reading(options.alignment));
 }
 
 int64_t num_skipped_tokens(const DatasetOptions& options, const PairedDataset& dataset) {

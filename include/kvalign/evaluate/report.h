@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kvalign/evaluate/bootstrap.h"
+#include "kvalign/evaluate/ladder_report.h"
 #include "kvalign/evaluate/machine.h"
 #include "kvalign/evaluate/worst_tokens.h"
 #include "kvalign/format/export.h"
@@ -90,18 +91,20 @@ struct Report {
   std::vector<AbsentRow> absent_rows = {};
   std::vector<RowDifference> differences = {};  ///< of the first row to every other
   std::optional<TaskSummary> task = {};
+  std::optional<LadderReport> ladder = {};
   std::vector<std::string> warnings = {};
 };
 
 /// Schema 1: {"schema", "recipe", "evaluate", "machine", "dataset", "warnings", "reconstruction":
-/// {"rows", "absent_rows", "differences"}, "task"}. NaN is null. Evaluations to come add keys
-/// beside `reconstruction`.
+/// {"rows", "absent_rows", "differences"}, "task"} and the keys of add_to_json in ladder_report.h.
+/// NaN is null.
 KVALIGN_API nlohmann::json to_json(const Report& report);
 
-/// Headline table, differences, a table a checkpoint of its layers, worst tokens, definitions.
+/// The ladder; headline table, differences, a table a checkpoint of its layers, worst tokens,
+/// definitions.
 KVALIGN_API std::string to_markdown(const Report& report);
 
-/// The headline table in aligned columns, and what must be said of it.
+/// The headline table in aligned columns, and what must be said of it; then the ladder.
 KVALIGN_API std::string to_text(const Report& report);
 
 /// Makes `folder` where needed and writes report.json and report.md, each in one step.

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "kvalign/core/options.h"
 #include "kvalign/dataset/loader.h"
+#include "kvalign/dataset/paired_dataset.h"
 #include "kvalign/dataset/split.h"
 #include "kvalign/format/export.h"
 #include "kvalign/loss/multi_task_loss.h"
@@ -15,11 +17,10 @@
 
 namespace kvalign {
 
-class PairedDataset;
-
 struct KVALIGN_API DatasetOptions {
   std::string folder;              ///< of a paired dataset
   int64_t skip_first_tokens = -1;  ///< of every sequence; -1: the dataset's attention sinks
+  std::string alignment = "last";  ///< last or mean: AlignmentReading, where the tokenisers differ
 
   void describe(OptionVisitor& visitor);
 };
@@ -39,9 +40,13 @@ struct KVALIGN_API Recipe {
   void describe(OptionVisitor& visitor);
 };
 
-/// The sections that other recipes share with this one.
+/// What other recipes share with this one.
+KVALIGN_API void describe_device(OptionVisitor& visitor, Recipe& recipe);
 KVALIGN_API void describe_dataset(OptionVisitor& visitor, DatasetOptions& dataset);
 KVALIGN_API void describe_split(OptionVisitor& visitor, SplitOptions& split);
+
+/// PairedDataset::open of the folder, read as `alignment` says.
+KVALIGN_API std::shared_ptr<const PairedDataset> open_dataset(const DatasetOptions& options);
 
 /// Tokens to leave out at the start of each sequence: what `options` says, or the dataset's
 /// num_sinks.

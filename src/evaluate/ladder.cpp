@@ -1,0 +1,167 @@
+// Climbs: gates, times, texts one after another, figures. See ladder.h.
+#include "kvalign/evaluate/ladder.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "kvalign/core/files.h"
+#include "kvalign/core/options_json.h"
+#include "kvalign/core/sha256.h"
+#include "ladder_sequence.h"
+#include "ladder_store.h"
+
+namespace kvalign {
+namespace {
+
+// To be raised when rows are computed in another way: older ladder.jsonl files then start anew.
+constexpr int kLadderVersion = 1;
+
+// Config, and which weights by their size and age: reading gigabytes for a hash would take longer
+// than a text does.
+nlohmann::json describe_model(const std::filesystem::path& folder) {
+  nlohmann::json files = nlohmann::json::object();
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".safetensors") continue;
+    files[entry.path().filename().string()] = {entry.file_size(),
+                                               entry.last_write_time().time_since_epoch().count()};
+  }
+  return {{"config", sha256_of_file((folder / "config.json").string())}, {"weights", files}};
+}
+
+// SHA-256 of all that decides a text's scores; how many texts there are does not.
+std::string hash_of(const LadderSetup& setup, const std::vector<LadderRowPlan>& plans) {
+  nlohmann::json options = options_to_json(setup.options);
+  for (const char* key : {"sequences", "gate_tokens", "tokens", "sender", "receiver"}) {
+    options.erase(key);
+  }
+  nlohmann::json rows = nlohmann::json::array(), projectors = nlohmann::json::array();
+  for (const LadderRowPlan& plan : plans) rows.push_back(plan.info.row);
+  for (const Row& row : setup.projectors) {
+    projectors.push_back(row.checkpoint.empty() ? row.name : sha256_of_file(row.checkpoint));
+  }
+  const nlohmann::json all = {{"version", kLadderVersion},
+                              {"options", options},
+                              {"tokens", setup.tokens_sha256},
+                              {"dataset", setup.dataset->sha256()},
+                              {"split", setup.split.sha256},
+                              {"sender", describe_model(setup.sender.folder())},
+                              {"receiver", describe_model(setup.receiver.folder())},
+                              {"rows", rows},
+                              {"projectors", projectors},
+                              {"seed", setup.evaluate.seed},
+                              {"device", setup.device.str()}};
+  return sha256_hex(all.dump());
+}
+
+LadderReport describe(const LadderSetup& setup) {
+  return {.tokens = setup.options.tokens,
+          .tokens_sha256 = setup.tokens_sha256,
+          .sender = setup.sender.geometry().model,
+          .receiver = setup.receiver.geometry().model,
+          .one_tokenizer = setup.one_tokenizer,
+          .prefix_tokens = setup.options.prefix_tokens,
+          .continuation_tokens = setup.options.continuation_tokens,
+          .first_tokens = std::min(kFirstTokens, setup.options.continuation_tokens),
+          .left_out_seen = setup.left_out_seen,
+          .left_out_short = setup.left_out_short,
+          .warnings = setup.warnings};
+}
+
+// Mean |nll(true cache) - nll(text)| of a token that the wire's rounding may make. Measured on
+// Qwen2.5-Coder-1.5B: see tests/evaluate/planted_faults.h for what faults make.
+double max_ceiling_difference(const std::string& wire) {
+  if (wire == "float32") return 1e-3;
+  return wire == "float16" ? 0.02 : 0.1;
+}
+
+std::vector<LadderRowInfo> infos_of(const std::vector<LadderRowPlan>& plans) {
+  std::vector<LadderRowInfo> infos;
+  for (const LadderRowPlan& plan : plans) infos.push_back(plan.info);
+  return infos;
+}
+
+StatisticsOptions statistics_options(const LadderSetup& setup,
+                                     const std::vector<LadderRowPlan>& plans) {
+  return {.prefix_tokens = setup.options.prefix_tokens,
+          .first_tokens = kFirstTokens,
+          .one_tokenizer = setup.one_tokenizer,
+          .bootstrap_resamples = setup.evaluate.bootstrap_resamples,
+          .seed = static_cast<uint64_t>(setup.evaluate.seed),
+          .judged_row = judged_row(plans),
+          .max_ceiling_difference = max_ceiling_difference(setup.options.wire)};
+}
+
+std::vector<at::Tensor> tokens_of(const LadderSetup& setup, at::Tensor LadderText::*side) {
+  std::vector<at::Tensor> tokens;
+  for (const LadderText& text : setup.texts) tokens.push_back(text.*side);
+  return tokens;
+}
+
+// The first two held-out sequences of the dataset.
+std::vector<int64_t> probes(const Split& split) {
+  const size_t count = std::min<size_t>(2, split.test.size());
+  return {split.test.begin(), split.test.begin() + count};
+}
+
+}  // namespace
+
+Ladder::Ladder(std::unique_ptr<const LadderSetup> setup) : setup_(std::move(setup)) {}
+Ladder::~Ladder() = default;
+Ladder::Ladder(Ladder&&) noexcept = default;
+
+Ladder Ladder::open(const Recipe& recipe, const EvaluateOptions& evaluate,
+                    const LadderOptions& options, const EvaluateProgress& progress) {
+  return Ladder(set_up_ladder(recipe, evaluate, options, progress));
+}
+
+std::vector<GateResult> Ladder::check_identity(const CacheTransport& transport) const {
+  const LadderSetup& setup = *setup_;
+  std::vector<GateResult> results;
+  const auto check = [&](const Decoder& decoder, const char* side, at::Tensor LadderText::*tokens) {
+    results.push_back(check_own_cache(
+        decoder, tokens_of(setup, tokens),
+        {.side = side, .min_tokens = setup.options.gate_tokens, .transport = transport}));
+    results.push_back(check_captured_caches(decoder, *setup.dataset, probes(setup.split), side));
+  };
+  check(setup.receiver, "receiver", &LadderText::receiver_tokens);
+  check(setup.sender, "sender", &LadderText::sender_tokens);
+  return results;
+}
+
+LadderReport Ladder::climb(const LadderHooks& hooks) const {
+  const LadderSetup& setup = *setup_;
+  LadderReport report = describe(setup);
+  const std::vector<LadderRowPlan> plans = plan_ladder_rows(setup.options, setup.projectors);
+  LadderStore store(setup.evaluate.output, hash_of(setup, plans));
+  SenderCaches senders(setup);
+  if (!store.times()) store.add(measure_times(setup, plans, senders));
+  std::vector<SequenceScores> scores;
+  for (size_t text = 0; text < setup.texts.size(); ++text) {
+    const int64_t sequence = setup.texts[text].number;
+    if (store.find(sequence) == nullptr) {
+      if (hooks.stop_requested && hooks.stop_requested()) {
+        report.interrupted = true;
+        return report;
+      }
+      store.add(score_text(setup, plans, senders, hooks.transport, text));
+    }
+    senders.forget(text + 1);
+    scores.push_back(*store.find(sequence));
+    if (hooks.progress) {
+      hooks.progress("ladder", static_cast<int64_t>(text) + 1,
+                     static_cast<int64_t>(setup.texts.size()));
+    }
+  }
+  fill_statistics(infos_of(plans), scores, statistics_options(setup, plans), report);
+  const LadderTimes& times = *store.times();
+  for (size_t row = 0; row < plans.size(); ++row) report.rows[row].milliseconds = times.rows[row];
+  report.sender_prefill_ms = times.sender_prefill_ms;
+  report.timed_sequences = times.num_texts;
+  return report;
+}
+
+}  // namespace kvalign

@@ -1,0 +1,182 @@
+// One text: the receiver reads it once, which gives the true cache and the sinks; then every row's
+// cache is made and continued from. See ladder_sequence.h.
+//
+// Shapes:  S sender streams   R receiver streams   T tokens of a prefix that a cache covers (n - 1)
+//          d, D widths   M predicted tokens   V vocabulary
+#include "ladder_sequence.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <map>
+
+#include "continuation.h"
+
+namespace kvalign {
+namespace {
+
+class TextLadder {
+ public:
+  TextLadder(const LadderSetup& setup, const std::vector<LadderRowPlan>& plans,
+             SenderCaches& senders, size_t text)
+      : setup_(setup),
+        plans_(plans),
+        senders_(senders),
+        number_(text),
+        text_(setup.texts[text]),
+        n_(setup.options.prefix_tokens),
+        m_(setup.options.continuation_tokens) {
+    scores_ = {.sequence = text_.number,
+               .document = text_.document,
+               .first = text_.first,
+               .all = text_.all,
+               .rows = std::vector<RowScores>(plans.size())};
+  }
+
+  SequenceScores climb(const CacheTransport& transport) {
+    const at::Tensor text_logits_MV = read_text();
+    continue_from_true_cache(transport);
+    add_scores(CacheSource::kText, text_logits_MV);
+    run_sender();
+    std::vector<CachedRun> runs;
+    for (size_t row = 0; row < plans_.size(); ++row) {
+      if (is_continued(plans_[row].source)) runs.push_back(make_run(row));
+    }
+    run_after_caches(setup_.receiver, runs, m_, [this](size_t row, const at::Tensor& logits_MV) {
+      add_score(row, logits_MV, receiver_targets());
+    });
+    for (size_t row = 0; row < plans_.size(); ++row) scores_.rows[row].bytes = bytes_of(row);
+    return std::move(scores_);
+  }
+
+ private:
+  static bool is_continued(CacheSource source) {
+    return source != CacheSource::kText && source != CacheSource::kTrueCache &&
+           source != CacheSource::kSenderAlone;
+  }
+
+  at::Tensor receiver_targets() const { return text_.receiver_tokens.narrow(0, n_, m_); }
+
+  // What the receiver consumes after a cache, `reread` tokens more than the last of the prefix.
+  at::Tensor consumed(int64_t reread) const {
+    return text_.receiver_tokens.narrow(0, n_ - 1 - reread, reread + m_);
+  }
+
+  at::Tensor read_text() {
+    const DecoderOutput output = setup_.receiver.forward(
+        {.token_ids_BT =
+             text_.receiver_tokens.narrow(0, 0, n_ + m_ - 1).to(setup_.device).unsqueeze(0),
+         .num_logits = m_});
+    own_cache_ = output.cache->slice(0, n_ - 1);
+    own_RTD_ = own_cache_->streams();
+    return output.logits_BTV[0];
+  }
+
+  void continue_from_true_cache(const CacheTransport& transport) {
+    const KvCache sent = transport ? transport(*own_cache_) : *own_cache_;
+    const at::Tensor streams = sent.streams().to(wire_dtype(setup_.options)).to(at::kFloat);
+    run_after_caches(setup_.receiver, {{0, streams, consumed(0)}}, m_,
+                     [this](size_t, const at::Tensor& logits_MV) {
+                       reference_MV_ = logits_MV.log_softmax(1);
+                       add_scores(CacheSource::kTrueCache, logits_MV);
+                     });
+  }
+
+  void run_sender() {
+    const at::Tensor logits_MV = senders_.run(number_);
+    const at::Tensor targets =
+        text_.sender_tokens.narrow(0, text_.sender_prefix, logits_MV.size(0));
+    const bool comparable = setup_.one_tokenizer && logits_MV.size(1) == reference_MV_.size(1);
+    for (size_t row = 0; row < plans_.size(); ++row) {
+      if (plans_[row].source != CacheSource::kSenderAlone) continue;
+      add_score(row, logits_MV, targets, comparable);
+    }
+  }
+
+  // The projector's whole cache [R, T, D]. Projectors work token by token, so that the cache of a
+  // shorter prefix is its beginning.
+  const at::Tensor& projected(size_t projector, size_t text) {
+    const auto key = std::pair(projector, text);
+    if (projected_RTD_.count(key) == 0) {
+      projected_RTD_[key] =
+          setup_.projectors[projector].project(senders_.features(text)).contiguous();
+    }
+    return projected_RTD_.at(key);
+  }
+
+  CachedRun make_run(size_t row) {
+    const LadderRowPlan& plan = plans_[row];
+    const auto& [name, text, role, sinks, reread, wire] = plan.info;
+    if (plan.source == CacheSource::kNone) return {row, {}, consumed(0)};
+    const at::Tensor sinks_RCD = own_RTD_.narrow(1, 0, sinks);
+    if (plan.source == CacheSource::kStart) {
+      return {row, sinks > 0 ? sinks_RCD : at::Tensor(), consumed(reread)};
+    }
+    const bool is_wrong = plan.source == CacheSource::kWrongDocument;
+    const at::Tensor& whole_RTD =
+        projected(plan.projector, is_wrong ? setup_.other_document(number_) : number_);
+    const int64_t covered = n_ - 1 - reread;
+    const at::Tensor rest_RCD = whole_RTD.narrow(1, sinks, covered - sinks);
+    return {row, at::cat({sinks_RCD, rest_RCD}, 1), consumed(reread)};
+  }
+
+  void add_scores(CacheSource source, const at::Tensor& logits_MV) {
+    for (size_t row = 0; row < plans_.size(); ++row) {
+      if (plans_[row].source == source) add_score(row, logits_MV, receiver_targets());
+    }
+  }
+
+  void add_score(size_t row, const at::Tensor& logits_MV, const at::Tensor& targets_M,
+                 bool comparable = true) {
+    scores_.rows[row] =
+        score_tokens(logits_MV, targets_M, comparable ? reference_MV_ : at::Tensor());
+    for (const double nll : scores_.rows[row].nll) {
+      TORCH_CHECK(std::isfinite(nll), "ladder: the row '", plans_[row].info.row,
+                  "' predicts what is not finite on sequence ", text_.number,
+                  ". Does its cache fit the type of ladder.wire?");
+    }
+  }
+
+  // Text of tokens that the receiver computes itself, and caches of the others.
+  double bytes_of(size_t row) const {
+    const LadderRowPlan& plan = plans_[row];
+    const int64_t sinks = plan.info.sinks, first_reread = n_ - 1 - plan.info.reread;
+    if (plan.source == CacheSource::kSenderAlone) return 0;
+    if (plan.source == CacheSource::kText) return static_cast<double>(text_.text_bytes(0, n_));
+    const int64_t text = text_.text_bytes(0, sinks) + text_.text_bytes(first_reread, n_);
+    if (plan.info.wire.empty()) return static_cast<double>(text);
+    const bool own = plan.source == CacheSource::kTrueCache;
+    const int64_t cached = own ? first_reread : sender_tokens(sinks, first_reread);
+    const KvGeometry& geometry = (own ? setup_.receiver : setup_.sender).geometry();
+    const auto bytes = static_cast<int64_t>(c10::elementSize(wire_dtype(setup_.options)));
+    return static_cast<double>(text + cached * 2 * geometry.num_layers * geometry.width() * bytes);
+  }
+
+  // Sender tokens that the receiver tokens [begin, end) read.
+  int64_t sender_tokens(int64_t begin, int64_t end) const {
+    if (!text_.alignment_T.defined()) return end - begin;
+    const auto* alignment = text_.alignment_T.const_data_ptr<int32_t>();
+    return alignment[end - 1] - alignment[begin] + 1;
+  }
+
+  const LadderSetup& setup_;
+  const std::vector<LadderRowPlan>& plans_;
+  SenderCaches& senders_;
+  size_t number_;
+  const LadderText& text_;
+  int64_t n_, m_;
+  SequenceScores scores_;
+  std::optional<KvCache> own_cache_;  // the receiver's, of T tokens
+  at::Tensor own_RTD_, reference_MV_;
+  std::map<std::pair<size_t, size_t>, at::Tensor> projected_RTD_;  // by projector and text
+};
+
+}  // namespace
+
+SequenceScores score_text(const LadderSetup& setup, const std::vector<LadderRowPlan>& plans,
+                          SenderCaches& senders, const CacheTransport& transport, size_t text) {
+  const at::NoGradGuard no_gradients;
+  return TextLadder(setup, plans, senders, text).climb(transport);
+}
+
+}  // namespace kvalign

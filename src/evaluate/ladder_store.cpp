@@ -1,0 +1,125 @@
+// Lines of ladder.jsonl. See ladder_store.h.
+#include "ladder_store.h"
+
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "kvalign/core/files.h"
+
+namespace kvalign {
+namespace {
+
+using nlohmann::json;
+
+json number(double value) {
+  return std::isfinite(value) ? json(value) : json(nullptr);
+}
+
+double number_of(const json& value) {
+  return value.is_null() ? kUndefined : value.get<double>();
+}
+
+json to_json(const ByteWindow& window) {
+  return {window.receiver.begin, window.receiver.end, window.sender.begin, window.sender.end,
+          window.bytes};
+}
+
+ByteWindow window_of(const json& value) {
+  return {.receiver = {value.at(0), value.at(1)},
+          .sender = {value.at(2), value.at(3)},
+          .bytes = value.at(4)};
+}
+
+json to_json(const SequenceScores& scores) {
+  json rows = json::array();
+  for (const RowScores& row : scores.rows) {
+    rows.push_back(
+        {{"nll", row.nll}, {"hits", row.hits}, {"kl", number(row.kl)}, {"bytes", row.bytes}});
+  }
+  return {{"sequence", scores.sequence},
+          {"document", scores.document},
+          {"first", to_json(scores.first)},
+          {"all", to_json(scores.all)},
+          {"rows", rows}};
+}
+
+SequenceScores scores_of(const json& line) {
+  SequenceScores scores{.sequence = line.at("sequence"),
+                        .document = line.at("document"),
+                        .first = window_of(line.at("first")),
+                        .all = window_of(line.at("all"))};
+  for (const json& row : line.at("rows")) {
+    scores.rows.push_back({.nll = row.at("nll"),
+                           .hits = row.at("hits"),
+                           .kl = number_of(row.at("kl")),
+                           .bytes = row.at("bytes")});
+  }
+  return scores;
+}
+
+json to_json(const LadderTimes& times) {
+  json rows = json::array();
+  for (const LadderMilliseconds& row : times.rows) {
+    rows.push_back({number(row.prefill), number(row.project), number(row.continuation)});
+  }
+  return {{"rows", rows}, {"sender_prefill", times.sender_prefill_ms}, {"texts", times.num_texts}};
+}
+
+LadderTimes times_of(const json& value) {
+  LadderTimes times{.sender_prefill_ms = value.at("sender_prefill"),
+                    .num_texts = value.at("texts")};
+  for (const json& row : value.at("rows")) {
+    times.rows.push_back({.prefill = number_of(row.at(0)),
+                          .project = number_of(row.at(1)),
+                          .continuation = number_of(row.at(2))});
+  }
+  return times;
+}
+
+json first_line(const std::string& hash) {
+  return {{"ladder", hash}};
+}
+
+}  // namespace
+
+LadderStore::LadderStore(const std::string& folder, const std::string& hash) {
+  if (folder.empty()) return;
+  std::filesystem::create_directories(folder);
+  const std::string path = folder + "/ladder.jsonl";
+  const std::string text = std::filesystem::exists(path) ? read_file(path) : "";
+  int64_t kept_bytes = 0;
+  // A line without its end was being written when the run stopped.
+  for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
+       begin = end + 1) {
+    const json line = json::parse(text.substr(begin, end - begin), nullptr, /*exceptions=*/false);
+    if (line.is_discarded() || (begin == 0 && line != first_line(hash))) break;
+    if (line.contains("times")) times_ = times_of(line["times"]);
+    if (line.contains("sequence")) scores_.insert_or_assign(line["sequence"], scores_of(line));
+    kept_bytes = static_cast<int64_t>(end) + 1;
+  }
+  file_ = std::make_unique<AppendFile>(path, kept_bytes);
+  if (kept_bytes == 0) write(first_line(hash));
+}
+
+const SequenceScores* LadderStore::find(int64_t sequence) const {
+  const auto found = scores_.find(sequence);
+  return found == scores_.end() ? nullptr : &found->second;
+}
+
+void LadderStore::add(const SequenceScores& scores) {
+  write(to_json(scores));
+  scores_.insert_or_assign(scores.sequence, scores);
+}
+
+void LadderStore::add(const LadderTimes& times) {
+  write({{"times", to_json(times)}});
+  times_ = times;
+}
+
+void LadderStore::write(const json& line) {
+  if (file_) file_->append(line.dump() + "\n");
+}
+
+}  // namespace kvalign

@@ -1,0 +1,161 @@
+// Times passes of the shapes that rows are made of; which cache they read makes no difference. See
+// ladder_times.h.
+#include "ladder_times.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <map>
+#include <tuple>
+
+namespace kvalign {
+namespace {
+
+constexpr size_t kTimedTexts = 3;
+
+// Reading an element waits for a GPU.
+void wait_for(const at::Tensor& tensor) {
+  tensor.flatten()[0].item<float>();
+}
+
+double milliseconds_of(const std::function<at::Tensor()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  wait_for(work());
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+      .count();
+}
+
+// A step that a row lacks is NaN in every text.
+double median(std::vector<double> values) {
+  if (std::isnan(values.front())) return kUndefined;
+  std::sort(values.begin(), values.end());
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+// Passes of one model over one text; each shape is measured once.
+class PassTimer {
+ public:
+  PassTimer(const Decoder& decoder, const at::Tensor& tokens)
+      : decoder_(decoder), tokens_1T_(tokens.to(decoder.device()).unsqueeze(0)) {
+    whole_ = decoder.forward({.token_ids_BT = tokens_1T_, .num_logits = 0}).cache;
+  }
+
+  // Consumes `count` tokens after a cache of `cached`: a prefill, which keeps the cache.
+  double prefill(int64_t cached, int64_t count) { return count == 0 ? 0 : time(cached, count, 0); }
+
+  // Predicts after each of `count` tokens.
+  double predict(int64_t cached, int64_t count) { return time(cached, count, count); }
+
+ private:
+  double time(int64_t cached, int64_t count, int64_t num_logits) {
+    const auto key = std::tuple(cached, count, num_logits);
+    const auto found = milliseconds_.find(key);
+    if (found != milliseconds_.end()) return found->second;
+    DecoderInput input{.token_ids_BT = tokens_1T_.narrow(1, cached, count),
+                       .num_logits = num_logits,
+                       .with_cache = num_logits == 0};
+    if (cached > 0) input.cache = whole_->slice(0, cached);
+    return milliseconds_[key] = milliseconds_of([&] {
+             const DecoderOutput output = decoder_.forward(input);
+             return num_logits > 0 ? output.logits_BTV
+                                   : output.cache->values(output.cache->geometry().num_layers - 1);
+           });
+  }
+
+  const Decoder& decoder_;
+  at::Tensor tokens_1T_;
+  std::optional<KvCache> whole_;
+  std::map<std::tuple<int64_t, int64_t, int64_t>, double> milliseconds_;
+};
+
+// The steps of one text.
+class TextTimer {
+ public:
+  TextTimer(const LadderSetup& setup, SenderCaches& senders, size_t text)
+      : setup_(setup),
+        n_(setup.options.prefix_tokens),
+        m_(setup.options.continuation_tokens),
+        text_(setup.texts[text]),
+        features_STd_(senders.features(text)),
+        receiver_(setup.receiver, text_.receiver_tokens),
+        sender_(setup.sender, text_.sender_tokens) {}
+
+  double sender_prefill() { return sender_.prefill(0, text_.sender_prefix - 1); }
+
+  LadderMilliseconds measure(const LadderRowPlan& plan) {
+    const int64_t sinks = plan.info.sinks, reread = plan.info.reread;
+    const int64_t cached = n_ - 1 - reread;
+    switch (plan.source) {
+      case CacheSource::kText:
+        return {.prefill = receiver_.prefill(0, n_ - 1), .continuation = after(n_ - 1)};
+      case CacheSource::kTrueCache:
+        return {.continuation = after(n_ - 1)};
+      case CacheSource::kStart:
+        return {.prefill = receiver_.prefill(0, sinks + reread),
+                .continuation = after(sinks + reread)};
+      case CacheSource::kNone:
+        return {.continuation = after(0)};
+      case CacheSource::kSenderAlone:
+        return {.continuation = sender_.predict(text_.sender_prefix - 1,
+                                                text_.sender_tokens.size(0) - text_.sender_prefix)};
+      case CacheSource::kProjected:
+      case CacheSource::kWrongDocument:
+        break;
+    }
+    return {.prefill = receiver_.prefill(0, sinks) + receiver_.prefill(cached, reread),
+            .project = project(plan.projector),
+            .continuation = after(n_ - 1)};
+  }
+
+ private:
+  double after(int64_t cached) { return receiver_.predict(cached, m_); }
+
+  double project(size_t projector) {
+    const auto found = project_.find(projector);
+    if (found != project_.end()) return found->second;
+    return project_[projector] = milliseconds_of(
+               [&] { return setup_.projectors[projector].project(features_STd_).contiguous(); });
+  }
+
+  const LadderSetup& setup_;
+  int64_t n_, m_;
+  const LadderText& text_;
+  at::Tensor features_STd_;
+  PassTimer receiver_, sender_;
+  std::map<size_t, double> project_;
+};
+
+}  // namespace
+
+LadderTimes measure_times(const LadderSetup& setup, const std::vector<LadderRowPlan>& plans,
+                          SenderCaches& senders) {
+  const at::NoGradGuard no_gradients;
+  const size_t num_texts = std::min(kTimedTexts, setup.texts.size());
+  std::vector<std::vector<LadderMilliseconds>> rows(plans.size());
+  std::vector<double> sender_prefill;
+  for (size_t text = 0; text < num_texts; ++text) {
+    TextTimer timer(setup, senders, text);
+    sender_prefill.push_back(timer.sender_prefill());
+    for (size_t row = 0; row < plans.size(); ++row) rows[row].push_back(timer.measure(plans[row]));
+  }
+  LadderTimes times{.sender_prefill_ms = median(sender_prefill),
+                    .num_texts = static_cast<int64_t>(num_texts)};
+  const auto median_of = [](const std::vector<LadderMilliseconds>& texts,
+                            double LadderMilliseconds::*step) {
+    std::vector<double> values;
+    for (const LadderMilliseconds& text : texts) values.push_back(text.*step);
+    return median(values);
+  };
+  for (const auto& row : rows) {
+    times.rows.push_back({.prefill = median_of(row, &LadderMilliseconds::prefill),
+                          .project = median_of(row, &LadderMilliseconds::project),
+                          .continuation = median_of(row, &LadderMilliseconds::continuation)});
+  }
+  return times;
+}
+
+}  // namespace kvalign
