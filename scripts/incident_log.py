@@ -88,8 +88,12 @@ class World:
         """The hazard and the kind of the thing that was seen first."""
         return len(KINDS) * HAZARDS.index(self.hazard) + KINDS.index(self.things[0].kind)
 
+    @staticmethod
+    def _named(thing):
+        return f"{thing.tag} the {thing.colour} {thing.kind} with {thing.load}"
+
     def introduce(self, thing):
-        return f"{thing.colour} {thing.kind} {thing.tag} with {thing.load} enters {thing.zone}."
+        return f"{self._named(thing)} enters {thing.zone}."
 
     def event(self, seen):
         """A line about what happens next, to one of the things seen so far or to the fire."""
@@ -125,8 +129,8 @@ class World:
 
     def _state(self, things):
         lines = [
-            f"{t.tag} the {t.colour} {t.kind} with {t.load} is in {t.zone}, came from {t.came_from}."
-            for t in things
+            f"{self._named(thing)} is in {thing.zone}, came from {thing.came_from}."
+            for thing in things
         ]
         return [*lines, self._hazard_line(), f"alarm {'yes' if self.alarm else 'no'}."]
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs everything the project needs: Debian packages (apt, with sudo when not root), the LibTorch
-# wheel into .deps/libtorch, and a small Python environment for the test oracles into .deps/venv.
-# Idempotent, and quick when there is nothing to do. Nothing else of PyTorch is installed.
+# wheel into .deps/libtorch, and a small Python environment for tokenisers and test oracles into
+# .deps/venv. Idempotent, and quick when there is nothing to do. Nothing else of PyTorch is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,6 +17,9 @@ torch_wheels=(torch==2.11.0 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0
 cuda_wheels=(nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5 nvidia-cufile==1.15.1.6)
 # Independent implementations that the tests compare with, and the function-length check.
 oracle_wheels=(numpy==2.3.4 safetensors==0.6.2 tensorboard==2.20.0 lizard==1.17.31)
+# What scripts/tokenise.py makes token files with; jinja2 for chat templates.
+tokenise_wheels=(tokenizers==0.22.2 jinja2==3.1.6)
+venv_wheels=("${oracle_wheels[@]}" "${tokenise_wheels[@]}")
 
 missing=()
 for package in "${apt_packages[@]}"; do
@@ -56,9 +59,9 @@ install_libtorch() {
 install_venv() {
   rm -rf .deps/venv
   python3 -m venv .deps/venv
-  .deps/venv/bin/python -m pip install --quiet --only-binary=:all: "${oracle_wheels[@]}"
+  .deps/venv/bin/python -m pip install --quiet --only-binary=:all: "${venv_wheels[@]}"
 }
 
 mkdir -p .deps
 install_once .deps/libtorch.stamp "${torch_wheels[*]}" install_libtorch
-install_once .deps/venv.stamp "${oracle_wheels[*]}" install_venv
+install_once .deps/venv.stamp "${venv_wheels[*]}" install_venv

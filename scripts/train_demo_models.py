@@ -3,10 +3,12 @@
 
     train_demo_models.py [--models sender receiver other] [--output demo] [--work FOLDER]
 
-Writes a Hugging Face folder a model, in bfloat16: config.json, model.safetensors, tokenizer.json,
-tokenizer_config.json. sender and receiver share one tokeniser; other has its own. Seeded; the text
-is made from seeds that the demo does not use. A checkpoint in --work every two minutes: the same
-command goes on from there. README.md in the output folder holds the losses that came out.
+First a model learns to copy: random tokens, repeated, until it tells the repeats. Without that the
+small models do not learn to use their context; the logs come after. Writes a Hugging Face folder a
+model, in bfloat16: config.json, model.safetensors, tokenizer.json, tokenizer_config.json. sender
+and receiver share one tokeniser; other has its own. Seeded; the text is made from seeds that the
+demo does not use. A checkpoint in --work every two minutes: the same command goes on from there.
+demo/README.md holds the losses that came out.
 """
 
 import argparse
@@ -26,10 +28,14 @@ import incident_log
 
 TRAINING_SEED = 1_000  # the demo's text is of seed 1, the held-out text below of seed 2
 HELD_OUT_SEED = 2
-HELD_OUT_DOCUMENTS = 100
-DOCUMENTS = 24_000
+HELD_OUT_DOCUMENTS = 60
+DOCUMENTS = 6_000
 MAX_POSITIONS = 512
 TOKENS_A_STEP = 2_048
+COPY_ROWS, COPY_TOKENS = 24, 64
+COPY_LOSS = 0.1  # nats a repeated token, mean of the last steps, at which copying is learned
+MOST_COPY_STEPS = 3_000
+WARM_UP_STEPS = 50
 CHECKPOINT_SECONDS = 120
 
 
@@ -53,7 +59,10 @@ TOKENIZERS = {
     "shared": TokenizerRecipe(
         480,
         TRAINING_SEED,
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)],
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ],
     ),
     # Words with the space and the marks after them: other boundaries and another vocabulary.
     "other": TokenizerRecipe(
@@ -80,6 +89,7 @@ def decoder_config(kind, hidden, layers, heads, kv_heads, head_dim, intermediate
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=0,
+        initializer_range=0.5 * hidden**-0.5,  # 0.02 is for wide models
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
     )
 
@@ -87,11 +97,9 @@ def decoder_config(kind, hidden, layers, heads, kv_heads, head_dim, intermediate
 def recipes():
     llama, qwen2 = transformers.LlamaConfig, transformers.Qwen2Config
     return {
-        "sender": Recipe("shared", decoder_config(llama, 96, 4, 4, 2, 24, 256, 480), 4e-3, 1800),
-        "receiver": Recipe(
-            "shared", decoder_config(qwen2, 160, 5, 6, 3, 32, 384, 480), 3e-3, 1500
-        ),
-        "other": Recipe("other", decoder_config(llama, 96, 4, 4, 2, 24, 256, 384), 4e-3, 1800),
+        "sender": Recipe("shared", decoder_config(llama, 96, 4, 4, 2, 24, 256, 480), 2e-3, 900),
+        "receiver": Recipe("shared", decoder_config(qwen2, 128, 5, 6, 3, 32, 320, 480), 2e-3, 1000),
+        "other": Recipe("other", decoder_config(llama, 96, 4, 4, 2, 24, 256, 384), 2e-3, 900),
     }
 
 
@@ -122,14 +130,23 @@ def token_stream(tokenizer, seed, documents):
     return torch.tensor([token for one in encoded for token in one.ids]), starts
 
 
+def repeats(vocabulary, generator):
+    """([COPY_ROWS, COPY_TOKENS + 1] random tokens that repeat themselves, the period)."""
+    period = torch.randint(6, COPY_TOKENS // 2, (1,), generator=generator).item()
+    chosen = torch.randint(len(vocabulary), (COPY_ROWS, period), generator=generator)
+    times = COPY_TOKENS // period + 1
+    return vocabulary[chosen].repeat(1, times + 1)[:, : COPY_TOKENS + 1], period
+
+
 def length_at(step, steps):
-    """Tokens a crop: short ones first, as copying from the context is then learned sooner."""
+    """Tokens a crop: short ones first."""
     progress = step / steps
     return 128 if progress < 0.3 else 256 if progress < 0.75 else MAX_POSITIONS
 
 
 def crops(stream, starts, length, generator):
-    """[TOKENS_A_STEP / length, length + 1]: half from the start of a document, half from anywhere."""
+    """[TOKENS_A_STEP / length, length + 1]: half from the start of a document, half from
+    anywhere."""
     rows = TOKENS_A_STEP // length
     last = len(stream) - length - 1
     anywhere = torch.randint(last, (rows // 2,), generator=generator)
@@ -138,10 +155,11 @@ def crops(stream, starts, length, generator):
     return stream[begin[:, None] + torch.arange(length + 1)]
 
 
-def loss_of(model, tokens_BT, reduction="mean"):
-    logits_BTV = model(input_ids=tokens_BT[:, :-1], use_cache=False).logits
+def loss_of(model, tokens_BT, begin=0):
+    """Mean loss in nats of the tokens after place `begin`."""
+    logits_BTV = model(input_ids=tokens_BT[:, :-1], use_cache=False).logits[:, begin:]
     return torch.nn.functional.cross_entropy(
-        logits_BTV.flatten(0, 1).float(), tokens_BT[:, 1:].flatten(), reduction=reduction
+        logits_BTV.flatten(0, 1), tokens_BT[:, begin + 1 :].flatten()
     )
 
 
@@ -203,56 +221,72 @@ class Training:
             lr=recipe.learning_rate,
             betas=(0.9, 0.98),
         )
-        self._step = 0
-
-    def _rate(self):
-        warm_up = 100
-        if self._step < warm_up:
-            return (self._step + 1) / warm_up
-        progress = (self._step - warm_up) / (self._recipe.steps - warm_up)
-        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
+        # What a checkpoint holds beside weights and moments. copy_loss: mean of the last steps.
+        self._state = {"copy_steps": 0, "copy_loss": math.inf, "step": 0}
 
     def _save(self):
         state = {
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "crops": self._crops.get_state(),
-            "step": self._step,
+            "state": self._state,
         }
         torch.save(state, self._file.with_suffix(".tmp"))
         self._file.with_suffix(".tmp").replace(self._file)
+        self._saved = time.monotonic()
 
     def _resume(self):
         if self._file.is_file():
-            state = torch.load(self._file)
-            self._model.load_state_dict(state["model"])
-            self._optimizer.load_state_dict(state["optimizer"])
-            self._crops.set_state(state["crops"])
-            self._step = state["step"]
+            saved = torch.load(self._file)
+            self._model.load_state_dict(saved["model"])
+            self._optimizer.load_state_dict(saved["optimizer"])
+            self._crops.set_state(saved["crops"])
+            self._state = saved["state"]
+
+    def _update(self, loss, scale, tell):
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.learning_rate * scale
+        self._optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+        self._optimizer.step()
+        if tell:
+            seconds = time.monotonic() - self._begin
+            print(f"{self._name} {self._state} loss {loss.item():.3f} {seconds:.0f} s", flush=True)
+        if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+            self._save()
+
+    def _learn_to_copy(self, stream, starts):
+        vocabulary, state = stream.unique(), self._state
+        while state["copy_loss"] > COPY_LOSS and state["copy_steps"] < MOST_COPY_STEPS:
+            tokens, period = repeats(vocabulary, self._crops)
+            copy_loss = loss_of(self._model, tokens, period)
+            last = min(state["copy_loss"], 10.0)
+            state["copy_loss"] = last + 0.05 * (copy_loss.item() - last)
+            state["copy_steps"] += 1
+            steps = state["copy_steps"]
+            loss = copy_loss
+            if steps % 3 == 0:  # a few logs, so that the words are known as well
+                loss = loss + loss_of(self._model, crops(stream, starts, 128, self._crops)[:6])
+            self._update(loss, min(1.0, steps / WARM_UP_STEPS), steps % 51 == 0)
+
+    def _learn_logs(self, stream, starts):
+        steps, state = self._recipe.steps, self._state
+        while state["step"] < steps:
+            length = length_at(state["step"], steps)
+            loss = loss_of(self._model, crops(stream, starts, length, self._crops))
+            scale = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * state["step"] / steps))
+            state["step"] += 1
+            self._update(loss, scale, state["step"] % 50 == 0)
 
     def run(self):
         self._resume()
+        self._begin = self._saved = time.monotonic()
         count = sum(p.numel() for p in self._model.parameters())
-        print(f"{self._name}: {count} parameters, from step {self._step}", flush=True)
         stream, starts = token_stream(self._tokenizer, TRAINING_SEED, DOCUMENTS)
-        print(f"{self._name}: {len(stream) / DOCUMENTS:.0f} tokens a document", flush=True)
-        begin = saved = time.monotonic()
-        while self._step < self._recipe.steps:
-            length = length_at(self._step, self._recipe.steps)
-            for group in self._optimizer.param_groups:
-                group["lr"] = self._recipe.learning_rate * self._rate()
-            loss = loss_of(self._model, crops(stream, starts, length, self._crops))
-            self._optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
-            self._optimizer.step()
-            self._step += 1
-            if self._step % 50 == 0:
-                seconds = time.monotonic() - begin
-                print(f"{self._name} {self._step} loss {loss.item():.3f} {seconds:.0f} s", flush=True)
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                self._save()
-                saved = time.monotonic()
+        print(f"{self._name}: {count} parameters, {len(stream)} tokens of text", flush=True)
+        self._learn_to_copy(stream, starts)
+        self._learn_logs(stream, starts)
         self._save()
         return self._model
 

@@ -1,4 +1,4 @@
-"""Text, chats or image-text pairs -> token sequences, each tagged with its document. Needs no torch.
+"""Text, chats or image-text pairs -> token sequences, each tagged with its document. No torch.
 
 A document is what a train/held-out split must not cut through. Text files: pieces between
 lines "<|endoftext|>", else articles of a wikitext file (lines like " = Title = "), else the whole
@@ -219,9 +219,7 @@ class Cutter:
             # An image must not be cut in two, so a pair is one sequence or none.
             return [(tokens, document)] if SHORTEST <= len(tokens) <= self._num_tokens else []
         tokens = self._tokenizer(self.text_of(document), add_special_tokens=False).input_ids
-        return [
-            (self._prefix + tokens[begin:end], None) for begin, end in self.cuts(tokens)
-        ]
+        return [(self._prefix + tokens[begin:end], None) for begin, end in self.cuts(tokens)]
 
     def text_of(self, document):
         """The text that is tokenised; a chat becomes one by its template."""

@@ -14,12 +14,20 @@ import tokenizers
 
 from . import CaptureError
 
+# What transformers puts where tokenizer.json has no post-processor: nothing before or after a text.
+NO_POST_PROCESSOR = {
+    "type": "TemplateProcessing",
+    "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+    "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+    "special_tokens": {},
+}
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token")
 
 
 def backend_digest(backend):
     """SHA-256 of what decides the token ids, whatever the formatting of tokenizer.json."""
     content = json.loads(backend.to_str()) | {"padding": None, "truncation": None}
+    content["post_processor"] = content["post_processor"] or NO_POST_PROCESSOR
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
