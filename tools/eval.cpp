@@ -42,7 +42,7 @@ int eval(const EvalRecipe& options, const Flags& flags) {
   std::vector<GateResult> gates;
   if (!options.ladder.tokens.empty()) {
     ladder.emplace(Ladder::open(options.recipe, options.evaluate, options.ladder, show("batches")));
-    gates = ladder->check_identity();
+    gates = ladder->check_identity(transport_by_file, show("checks"));
     if (!tell(gates, console)) return kGateNotMet;
   }
   Report report = evaluate(options.recipe, options.evaluate, show("batches"));

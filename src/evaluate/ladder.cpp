@@ -118,14 +118,19 @@ Ladder Ladder::open(const Recipe& recipe, const EvaluateOptions& evaluate,
   return Ladder(set_up_ladder(recipe, evaluate, options, progress));
 }
 
-std::vector<GateResult> Ladder::check_identity(const CacheTransport& transport) const {
+std::vector<GateResult> Ladder::check_identity(const CacheTransport& transport,
+                                               const EvaluateProgress& progress) const {
   const LadderSetup& setup = *setup_;
   std::vector<GateResult> results;
+  const auto add = [&](GateResult result) {
+    results.push_back(std::move(result));
+    if (progress) progress("identity gate", static_cast<int64_t>(results.size()), 4);
+  };
   const auto check = [&](const Decoder& decoder, const char* side, at::Tensor LadderText::*tokens) {
-    results.push_back(check_own_cache(
+    add(check_own_cache(
         decoder, tokens_of(setup, tokens),
         {.side = side, .min_tokens = setup.options.gate_tokens, .transport = transport}));
-    results.push_back(check_captured_caches(decoder, *setup.dataset, probes(setup.split), side));
+    add(check_captured_caches(decoder, *setup.dataset, probes(setup.split), side));
   };
   check(setup.receiver, "receiver", &LadderText::receiver_tokens);
   check(setup.sender, "sender", &LadderText::sender_tokens);

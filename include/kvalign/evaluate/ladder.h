@@ -56,7 +56,8 @@ class KVALIGN_API Ladder {
 
   /// Own caches of receiver and sender, then the dataset's stored caches against both.
   /// `transport` is for the own caches.
-  std::vector<GateResult> check_identity(const CacheTransport& transport = transport_by_file) const;
+  std::vector<GateResult> check_identity(const CacheTransport& transport = transport_by_file,
+                                         const EvaluateProgress& progress = nullptr) const;
 
   /// Runs all rows on all sequences, those that `evaluate.output`/ladder.jsonl does not hold yet.
   LadderReport climb(const LadderHooks& hooks = {}) const;
