@@ -16,6 +16,7 @@ import pathlib
 import shlex
 import sys
 import time
+import types
 
 import torch
 import transformers
@@ -146,6 +147,16 @@ def mean_norms(records, role):
     return {"by_position": means[:-1], "later": means[-1]}
 
 
+def described_in(index, role):
+    """What a loaded model says of itself, from the index of a finished capture."""
+    source = index["source"]
+    return types.SimpleNamespace(
+        geometry=index[role]["geometry"],
+        probe_error=source["rope_removal_error"][role],
+        mrope_section=source["mrope_section"].get(role),
+    )
+
+
 class Capture:
     """One command: what it will do is fixed, and named by `plan`, before any model is loaded."""
 
@@ -243,6 +254,10 @@ class Capture:
     def run(self):
         """Captures the missing shards and writes the index."""
         missing = self._store.missing()
+        finished = self._store.finished_index()
+        if finished and not missing:
+            self._write_index({role: described_in(finished, role) for role in ROLES})
+            return
         tokens = sum(
             len(sequence.tokens) for number in missing for sequence in self._shards[number]
         )
@@ -377,7 +392,9 @@ def parse(arguments):
         help="type the models run in (default: %(default)s)",
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda[:n] (default: %(default)s)")
-    parser.add_argument("--threads", type=inputs.positive, help="CPU threads (default: torch's choice)")
+    parser.add_argument(
+        "--threads", type=inputs.positive, help="CPU threads (default: torch's choice)"
+    )
     parser.add_argument(
         "--one-model-at-a-time",
         action="store_true",

@@ -62,6 +62,14 @@ class Store:
         """Numbers, from 0, of the shards still to be made."""
         return [number for number in range(self._num_shards) if number not in self._records]
 
+    def finished_index(self):
+        """index.json where it is this capture's; None otherwise."""
+        path = self._folder / "index.json"
+        if not path.exists():
+            return None
+        index = json.loads(path.read_text(encoding="utf-8"))
+        return index if index.get("source", {}).get("plan") == self._plan else None
+
     def part_path(self, number, role):
         """Where one model's half of a shard waits for the other half; named by the plan, so never
         taken for another's."""

@@ -195,6 +195,21 @@ def test_finished_shards_are_kept_and_damaged_ones_made_again(folders, tmp_path)
     assert first.stat().st_mtime_ns == kept and second.read_bytes() == good
 
 
+def test_a_finished_capture_loads_no_model(folders, tmp_path, monkeypatch):
+    assert run(folders, tmp_path / "d") == 0
+    finished, _ = read(tmp_path / "d")
+    del finished["documents"]  # as an older version left it
+    (tmp_path / "d" / "index.json").write_text(json.dumps(finished))
+    monkeypatch.setattr(capture_hf.models, "CacheModel", None)
+    assert run(folders, tmp_path / "d") == 0
+    again, _ = read(tmp_path / "d")
+    texts = [path.read_text() for path in sorted((folders / "text").iterdir())]
+    assert again.pop("documents") == [
+        hashlib.sha256(text.encode()).hexdigest() for text in texts
+    ]
+    assert again == finished
+
+
 def test_sigint_keeps_what_is_done(folders, tmp_path, monkeypatch, capsys):
     write = store.Store.write_shard
 
