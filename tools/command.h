@@ -28,6 +28,7 @@ struct WrongUsage : std::runtime_error {
 using Command = std::function<int()>;
 
 // One a file of the same name.
+void add_capture(CLI::App& app, Command& chosen);
 void add_dataset(CLI::App& app, Command& chosen);
 void add_distill_train(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);

@@ -42,6 +42,7 @@ int parse_and_run(int argc, char** argv) {
   Command chosen;
   app.set_version_flag("--version", "kvalign " KVALIGN_VERSION);
   app.footer(kFooter);
+  add_capture(app, chosen);
   add_dataset(app, chosen);
   add_distill_train(app, chosen);
   add_eval(app, chosen);

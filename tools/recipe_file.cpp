@@ -4,6 +4,10 @@
 namespace kvalign::tools {
 namespace {
 
+void describe_capture(OptionVisitor& visitor, CaptureOptions& capture) {
+  visitor.section("capture", "which models read what", capture);
+}
+
 void describe_evaluate(OptionVisitor& visitor, EvaluateOptions& evaluate) {
   visitor.section("evaluate", "what is measured on the held-out sequences", evaluate);
 }
@@ -20,9 +24,16 @@ void describe_generate(OptionVisitor& visitor, GeneratorOptions& generate) {
 
 void RecipeFile::describe(OptionVisitor& visitor) {
   recipe.describe(visitor);
+  describe_capture(visitor, capture);
   describe_evaluate(visitor, evaluate);
   describe_ladder(visitor, ladder);
   describe_generate(visitor, generate);
+}
+
+void CaptureRecipe::describe(OptionVisitor& visitor) {
+  describe_device(visitor, recipe);
+  describe_dataset(visitor, recipe.dataset);
+  describe_capture(visitor, capture);
 }
 
 void EvalRecipe::describe(OptionVisitor& visitor) {

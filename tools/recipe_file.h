@@ -1,5 +1,5 @@
-// One recipe file serves every subcommand: training, evaluation and, for generated data, the
-// generator. A file may hold sections that a subcommand does not use; each shows, in --help and
+// One recipe file serves every subcommand: capture, training, evaluation and, for generated data,
+// the generator. A file may hold sections that a subcommand does not use; each shows, in --help and
 // --print-config, only those that it does.
 #pragma once
 
@@ -7,6 +7,7 @@
 #include "kvalign/dataset/generator.h"
 #include "kvalign/evaluate/evaluate_options.h"
 #include "kvalign/evaluate/ladder_options.h"
+#include "kvalign/model/capture.h"
 #include "kvalign/train/recipe.h"
 
 namespace kvalign::tools {
@@ -14,6 +15,7 @@ namespace kvalign::tools {
 /// All that a file may hold.
 struct RecipeFile {
   Recipe recipe;
+  CaptureOptions capture;
   EvaluateOptions evaluate;
   LadderOptions ladder;
   GeneratorOptions generate;
@@ -21,6 +23,15 @@ struct RecipeFile {
 };
 
 // What a subcommand uses of the file, made from it.
+
+/// Of the recipe's own fields only the device and the dataset, which it writes.
+struct CaptureRecipe {
+  Recipe recipe;
+  CaptureOptions capture;
+  explicit CaptureRecipe(const RecipeFile& file = {})
+      : recipe(file.recipe), capture(file.capture) {}
+  void describe(OptionVisitor& visitor);
+};
 
 struct TrainRecipe {
   Recipe recipe;
