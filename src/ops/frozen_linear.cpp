@@ -1,5 +1,5 @@
 // A few rows are multiplied as narrow_dot.h does. For more, panels of weight rows are turned into
-// float32 where they fit the second-level cache, and used at once. Either way the weights cross the
+// float32 that fit the last-level cache, and used at once. Either way the weights cross the
 // memory bus in their stored size.
 //
 // Shapes: M rows of the input, F input width, D output width, P rows of a panel
@@ -16,7 +16,8 @@
 namespace kvalign {
 namespace {
 
-constexpr int64_t kPanelElements = 1 << 17;  // 512 KiB of float32: a core's second-level cache
+// 4 MiB of float32: stays in the last-level cache, and wide enough for an efficient product.
+constexpr int64_t kPanelElements = 1 << 20;
 
 int64_t rows_per_panel(const at::Tensor& weight_DF) {
   const int64_t for_cache = std::max<int64_t>(1, kPanelElements / weight_DF.size(1));

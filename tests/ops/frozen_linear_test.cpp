@@ -13,12 +13,12 @@ namespace {
 TEST(FrozenLinear, IsTheLinearMapOfItsWeightsInFloat32) {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
     for (const int64_t rows : {1, 3, 65}) {
-      // 1000 rows of 700 are several panels, the last of them short.
-      const at::Tensor weight_DF = at::randn({1000, 700}, make_generator(1)).to(dtype);
-      const at::Tensor bias_D = at::randn({1000}, make_generator(2));
+      // 1600 rows of 700 are several panels, the last of them short.
+      const at::Tensor weight_DF = at::randn({1600, 700}, make_generator(1)).to(dtype);
+      const at::Tensor bias_D = at::randn({1600}, make_generator(2));
       at::Tensor input = at::randn({2, rows, 700}, make_generator(3)).requires_grad_();
       at::Tensor reference = input.detach().clone().requires_grad_();
-      const at::Tensor gradient = at::randn({2, rows, 1000}, make_generator(4));
+      const at::Tensor gradient = at::randn({2, rows, 1600}, make_generator(4));
 
       const at::Tensor output = frozen_linear(input, weight_DF, bias_D);
       const at::Tensor expected = at::linear(reference, weight_DF.to(at::kFloat), bias_D);
