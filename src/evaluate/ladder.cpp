@@ -71,11 +71,12 @@ LadderReport describe(const LadderSetup& setup) {
           .warnings = setup.warnings};
 }
 
-// Mean |nll(true cache) - nll(text)| of a token that the wire's rounding may make. Measured on
-// Qwen2.5-Coder-1.5B: see tests/evaluate/planted_faults.h for what faults make.
+// Mean |nll(true cache) - nll(text)| of a token above which something other than the wire's
+// rounding is at work. That rounding makes 0.0008 (float16) and 0.009 (bfloat16) nats on
+// Qwen2.5-Coder-0.5B, whose keys reach 216: 128 + 32 tokens of three texts of WikiText-2.
 double max_ceiling_difference(const std::string& wire) {
   if (wire == "float32") return 1e-3;
-  return wire == "float16" ? 0.02 : 0.1;
+  return wire == "float16" ? 0.01 : 0.05;
 }
 
 std::vector<LadderRowInfo> infos_of(const std::vector<LadderRowPlan>& plans) {

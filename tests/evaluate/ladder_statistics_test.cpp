@@ -122,7 +122,7 @@ TEST(LadderStatistics, GateIsNotMetBySenderFloorOrCeiling) {
   EXPECT_FALSE(report.gate.passed);
   EXPECT_THAT(report.gate.why,
               ::testing::HasSubstr("The true cache does not match the text row: the nll of a token "
-                                   "differs by 0.1 nats in the mean (at most 0.02"));
+                                   "differs by 0.1 nats in the mean (at most 0.01"));
   EXPECT_THAT(report.warnings, ::testing::ElementsAre(::testing::HasSubstr("text row")));
 }
 

@@ -47,7 +47,7 @@ struct StatisticsOptions {
   uint64_t seed = 1;
   size_t judged_row = 0;  ///< number of the row that the gate is about
   /// Mean over tokens of |nll(true cache) - nll(text)| above which the ceiling is not one.
-  double max_ceiling_difference = 0.02;
+  double max_ceiling_difference = 0.01;
 };
 
 /// Fills rows, floor, differences, documents, sequences, warnings and gate of `report`. Each row is
