@@ -44,7 +44,7 @@ class Recipe:
     tokenizer: str
     config: transformers.PretrainedConfig
     learning_rate: float
-    steps: int
+    cycles: list  # steps of each fall of the learning rate
 
 
 @dataclasses.dataclass
@@ -97,9 +97,11 @@ def decoder_config(kind, hidden, layers, heads, kv_heads, head_dim, intermediate
 def recipes():
     llama, qwen2 = transformers.LlamaConfig, transformers.Qwen2Config
     return {
-        "sender": Recipe("shared", decoder_config(llama, 96, 4, 4, 2, 24, 256, 480), 2e-3, 900),
-        "receiver": Recipe("shared", decoder_config(qwen2, 128, 5, 6, 3, 32, 320, 480), 2e-3, 1000),
-        "other": Recipe("other", decoder_config(llama, 96, 4, 4, 2, 24, 256, 384), 2e-3, 900),
+        "sender": Recipe("shared", decoder_config(llama, 96, 4, 4, 2, 24, 256, 480), 2e-3, [900]),
+        "receiver": Recipe(
+            "shared", decoder_config(qwen2, 128, 5, 6, 3, 32, 320, 480), 2e-3, [700, 700]
+        ),
+        "other": Recipe("other", decoder_config(llama, 96, 4, 4, 2, 24, 256, 384), 2e-3, [600]),
     }
 
 
@@ -139,7 +141,7 @@ def repeats(vocabulary, generator):
 
 
 def length_at(step, steps):
-    """Tokens a crop: short ones first."""
+    """Tokens a crop: short ones first in each cycle."""
     progress = step / steps
     return 128 if progress < 0.3 else 256 if progress < 0.75 else MAX_POSITIONS
 
@@ -271,13 +273,15 @@ class Training:
             self._update(loss, min(1.0, steps / WARM_UP_STEPS), steps % 51 == 0)
 
     def _learn_logs(self, stream, starts):
-        steps, state = self._recipe.steps, self._state
-        while state["step"] < steps:
-            length = length_at(state["step"], steps)
-            loss = loss_of(self._model, crops(stream, starts, length, self._crops))
-            scale = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * state["step"] / steps))
-            state["step"] += 1
-            self._update(loss, scale, state["step"] % 50 == 0)
+        state, begin = self._state, 0
+        for steps in self._recipe.cycles:
+            while (place := state["step"] - begin) < steps:
+                length = length_at(place, steps)
+                loss = loss_of(self._model, crops(stream, starts, length, self._crops))
+                scale = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * place / steps))
+                state["step"] += 1
+                self._update(loss, scale, state["step"] % 50 == 0)
+            begin += steps
 
     def run(self):
         self._resume()
