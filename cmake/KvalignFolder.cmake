@@ -47,7 +47,7 @@ endfunction()
 
 # The test program of one folder, run as one ctest entry: LibTorch takes long to load.
 function(kvalign_add_test name folder label)
-  file(GLOB sources CONFIGURE_DEPENDS "${folder}/*_test.cpp")
+  file(GLOB sources CONFIGURE_DEPENDS "${folder}/*.cpp")
   if(NOT sources)
     return()
   endif()

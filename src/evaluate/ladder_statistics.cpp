@@ -224,6 +224,22 @@ void fill_comparisons(const ScoreTable& table, const std::vector<LadderRowInfo>&
   }
 }
 
+// Scores may come from a file that somebody edited.
+void check_scores(const SequenceScores& sequence, const std::vector<LadderRowInfo>& rows) {
+  for (size_t row = 0; row < rows.size(); ++row) {
+    const RowScores& scores = sequence.rows[row];
+    const auto count = static_cast<int64_t>(scores.nll.size());
+    const bool is_sender = rows[row].role == RowRole::kSenderAlone;
+    bool fits = count > 0 && scores.hits.size() == scores.nll.size();
+    for (const ByteWindow* window : {&sequence.first, &sequence.all}) {
+      const TokenRange range = is_sender ? window->sender : window->receiver;
+      fits = fits && range.begin >= 0 && range.begin <= range.end && range.end <= count;
+    }
+    TORCH_CHECK(fits, "fill_statistics: expected scores of the tokens of both windows, got ", count,
+                " for the row '", rows[row].row, "' of sequence ", sequence.sequence, ".");
+  }
+}
+
 void check(const std::vector<LadderRowInfo>& rows, const std::vector<SequenceScores>& sequences,
            const StatisticsOptions& options) {
   TORCH_CHECK(!sequences.empty(), "fill_statistics: expected the scores of sequences, got none.");
@@ -231,6 +247,7 @@ void check(const std::vector<LadderRowInfo>& rows, const std::vector<SequenceSco
     TORCH_CHECK(sequence.rows.size() == rows.size(), "fill_statistics: expected scores of ",
                 rows.size(), " rows, got ", sequence.rows.size(), " of sequence ",
                 sequence.sequence, ".");
+    check_scores(sequence, rows);
   }
   TORCH_CHECK(options.judged_row < rows.size(), "fill_statistics: expected a row to judge below ",
               rows.size(), ", got ", options.judged_row, ".");

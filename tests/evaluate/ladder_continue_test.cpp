@@ -3,6 +3,7 @@
 
 #include <fstream>
 
+#include "kvalign/dataset/token_file.h"
 #include "kvalign/evaluate/ladder.h"
 #include "tests/support/throws.h"
 #include "tiny_ladder.h"

@@ -160,6 +160,7 @@ TEST(LadderStatistics, TwoTokenizersCompareBytes) {
   std::vector<SequenceScores> sequences = scores_of(kGood);
   for (SequenceScores& sequence : sequences) {
     sequence.all = {.receiver = {2, 20}, .sender = {1, 10}, .bytes = 45};
+    sequence.first = {.receiver = {2, 14}, .sender = {1, 7}, .bytes = 30};
     sequence.rows[kSender].nll = std::vector<double>(10, 4.0);
     sequence.rows[kSender].hits = std::vector<int64_t>(10, 0);
     sequence.rows[kProjectedRow].nll = std::vector<double>(20, 1.5);
@@ -180,6 +181,11 @@ TEST(LadderStatistics, TwoTokenizersCompareBytes) {
 
 TEST(LadderStatistics, RefusesWhatIsIncomplete) {
   LadderReport report;
+  std::vector<SequenceScores> short_of_tokens = scores_of(kGood);
+  short_of_tokens[1].rows[kSender].nll.resize(10);
+  short_of_tokens[1].rows[kSender].hits.resize(10);
+  EXPECT_THROWS_WITH(fill_statistics(kRows, short_of_tokens, options(), report),
+                     "got 10 for the row 'sender alone' of sequence 1");
   EXPECT_THROWS_WITH(fill_statistics(kRows, {}, options(), report), "got none");
   EXPECT_THROWS_WITH(fill_statistics(kRows, scores_of({1, 2}), options(), report),
                      "expected scores of 7 rows, got 2 of sequence 0");

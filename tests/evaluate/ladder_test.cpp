@@ -9,6 +9,8 @@
 #include <set>
 
 #include "kvalign/core/files.h"
+#include "kvalign/core/sha256.h"
+#include "kvalign/dataset/token_file.h"
 #include "planted_faults.h"
 #include "tests/support/throws.h"
 #include "tiny_ladder.h"
