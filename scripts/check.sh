@@ -29,7 +29,7 @@ check_function_sizes() {
     xargs .deps/venv/bin/lizard --length 60 --CCN 1000 --arguments 1000 --warnings_only
 }
 check_foreign_names() {
-  ! git grep -nIE 'TODO|FIXME|XXX|/hom[e]/|/tmp/[a-z]+-[a-z]+/' -- include src tools cmake
+  ! git grep -nIE 'TODO|FIXME|\<XXX\>|/hom[e]/|/tmp/[a-z]+-[a-z]+/' -- include src tools cmake
 }
 
 check "format (clang-format)" check_format
