@@ -16,12 +16,6 @@ namespace {
 
 constexpr int64_t kShownPrefixTokens = 24;
 
-std::vector<int64_t> as_list(const at::Tensor& tokens) {
-  const at::Tensor contiguous = tokens.contiguous();
-  const auto* data = contiguous.const_data_ptr<int64_t>();
-  return {data, data + contiguous.numel()};
-}
-
 class TextContinuer {
  public:
   TextContinuer(const LadderSetup& setup, size_t text, int64_t num_tokens)
@@ -42,8 +36,9 @@ class TextContinuer {
     const Row& projector = setup_.projectors.front();
     const auto projected = [&](size_t text) { return projected_cache(projector, own, text); };
     return {.sequence = text_.number,
-            .prefix_end = receiver_words_.text(as_list(tokens.narrow(0, n_ - shown, shown))),
-            .truth = receiver_words_.text(as_list(tokens.narrow(0, n_, std::min(m, num_tokens_)))),
+            .prefix_end = receiver_words_.text(whole_numbers(tokens.narrow(0, n_ - shown, shown))),
+            .truth =
+                receiver_words_.text(whole_numbers(tokens.narrow(0, n_, std::min(m, num_tokens_)))),
             .rows = {{"true cache", receiver_text(own)},
                      {projector.name, receiver_text(projected(number_))},
                      {"wrong document", receiver_text(projected(setup_.other_document(number_)))},

@@ -1,17 +1,13 @@
 // The ladder's keys of report.json. See ladder_report.h.
-#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "json_number.h"
 #include "kvalign/evaluate/ladder_report.h"
 
 namespace kvalign {
 namespace {
 
 using nlohmann::json;
-
-json number(double value) {
-  return std::isfinite(value) ? json(value) : json(nullptr);
-}
 
 json to_json(const LadderScores& scores) {
   return {{"nll", number(scores.nll)},

@@ -79,16 +79,6 @@ std::string describe_gates(const LadderReport& report) {
   return text;
 }
 
-std::string as_list(const std::string& lines) {
-  std::string text;
-  for (size_t begin = 0; begin < lines.size();) {
-    const size_t end = lines.find('\n', begin);
-    text += "- " + lines.substr(begin, end - begin) + "\n";
-    begin = end + 1;
-  }
-  return text;
-}
-
 std::string differences_table(const LadderReport& report) {
   TextTable table({"row", "against", "nll", "only it right", "only the other right", "McNemar p"});
   for (const LadderDifference& difference : report.differences) {
@@ -139,7 +129,7 @@ std::string to_text(const LadderReport& report) {
 std::string to_markdown(const LadderReport& report) {
   std::string text = "# Ladder: " + report.sender + " to " + report.receiver + "\n\n" +
                      scores_table(report).markdown() + "\n" + conclusion(report) + "\n\n" +
-                     as_list(describe_data(report) + describe_gates(report));
+                     markdown_list(describe_data(report) + describe_gates(report));
   for (const LadderRow& row : report.rows) text += "- `" + row.row + "`: " + row.text + "\n";
   text += "- Tokens: `" + report.tokens + "`, SHA-256 " + report.tokens_sha256 + "\n";
   text +=

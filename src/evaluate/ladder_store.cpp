@@ -1,21 +1,17 @@
 // Lines of ladder.jsonl. See ladder_store.h.
 #include "ladder_store.h"
 
-#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "json_number.h"
 #include "kvalign/core/files.h"
 
 namespace kvalign {
 namespace {
 
 using nlohmann::json;
-
-json number(double value) {
-  return std::isfinite(value) ? json(value) : json(nullptr);
-}
 
 double number_of(const json& value) {
   return value.is_null() ? kUndefined : value.get<double>();

@@ -8,12 +8,6 @@
 namespace kvalign {
 namespace {
 
-std::vector<int64_t> as_list(const at::Tensor& values_T) {
-  const at::Tensor wide = values_T.to(at::kLong).contiguous();
-  const auto* data = wide.const_data_ptr<int64_t>();
-  return {data, data + wide.numel()};
-}
-
 // How many tokens end at or before `byte`.
 int64_t tokens_until(const std::vector<int64_t>& ends, int64_t byte) {
   return std::upper_bound(ends.begin(), ends.end(), byte) - ends.begin();
@@ -36,7 +30,7 @@ void cut_one_tokenizer(LadderText& text, const LadderOptions& options) {
 bool cut_two_tokenizers(LadderText& text, const TokenSequence& sender,
                         const at::Tensor& receiver_ends, const LadderOptions& options) {
   const int64_t n = options.prefix_tokens, m = options.continuation_tokens;
-  const std::vector<int64_t> ends = as_list(sender.ends);
+  const std::vector<int64_t> ends = whole_numbers(sender.ends);
   text.sender_prefix = tokens_until(ends, text.receiver_ends[n - 1]);
   const int64_t total = tokens_until(ends, text.receiver_ends[n + m - 1]);
   if (text.sender_prefix < 2 || total <= text.sender_prefix) return false;
@@ -53,6 +47,12 @@ bool cut_two_tokenizers(LadderText& text, const TokenSequence& sender,
 
 }  // namespace
 
+std::vector<int64_t> whole_numbers(const at::Tensor& values_T) {
+  const at::Tensor wide = values_T.to(at::kLong).contiguous();
+  const auto* data = wide.const_data_ptr<int64_t>();
+  return {data, data + wide.numel()};
+}
+
 int64_t LadderText::text_bytes(int64_t begin, int64_t end) const {
   const auto before = [this](int64_t count) { return count == 0 ? 0 : receiver_ends[count - 1]; };
   return before(end) - before(begin);
@@ -66,7 +66,7 @@ std::optional<LadderText> cut_text(const TokenFile& tokens, int64_t sequence,
   LadderText text{.number = sequence,
                   .document = tokens.documents[sequence],
                   .receiver_tokens = receiver.token_ids.narrow(0, 0, needed).to(at::kLong),
-                  .receiver_ends = as_list(receiver.ends.narrow(0, 0, needed))};
+                  .receiver_ends = whole_numbers(receiver.ends.narrow(0, 0, needed))};
   if (tokens.one_tokenizer) {
     cut_one_tokenizer(text, options);
     return text;

@@ -34,6 +34,9 @@ struct LadderText {
   int64_t text_bytes(int64_t begin, int64_t end) const;
 };
 
+// A tensor of whole numbers as a list.
+std::vector<int64_t> whole_numbers(const at::Tensor& values_T);
+
 // None for a sequence with fewer than n + m tokens, or one of whose parts the sender has no token.
 std::optional<LadderText> cut_text(const TokenFile& tokens, int64_t sequence,
                                    const LadderOptions& options);

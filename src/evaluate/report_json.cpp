@@ -1,7 +1,7 @@
 // report.json, schema 1. Members keep the order of reading: what was asked, where, what came.
-#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "json_number.h"
 #include "kvalign/evaluate/report.h"
 
 namespace kvalign {
@@ -10,10 +10,6 @@ namespace {
 using nlohmann::json;
 
 constexpr int kSchema = 1;
-
-json number(double value) {
-  return std::isfinite(value) ? json(value) : json(nullptr);
-}
 
 json to_json(const Interval& interval) {
   return {{"value", number(interval.value)},

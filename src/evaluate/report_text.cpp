@@ -78,17 +78,6 @@ std::string describe_absent(const Report& report) {
   return text;
 }
 
-// "- " before each line, for Markdown.
-std::string as_list(const std::string& lines) {
-  std::string text;
-  for (size_t begin = 0; begin < lines.size();) {
-    const size_t end = lines.find('\n', begin);
-    text += "- " + lines.substr(begin, end - begin) + "\n";
-    begin = end + 1;
-  }
-  return text;
-}
-
 std::string differences_section(const Report& report) {
   if (report.differences.empty()) return "";
   std::vector<std::string> header{report.rows[0].row + " minus"};
@@ -176,7 +165,7 @@ std::string to_markdown(const Report& report) {
   std::string text = report.ladder ? to_markdown(*report.ladder) + "\n" : "";
   text += "# Reconstruction: " + data.sender + " to " + data.receiver + "\n\n" +
           headline_table(report).markdown() + "\n" +
-          as_list(describe_data(report) + describe_absent(report));
+          markdown_list(describe_data(report) + describe_absent(report));
   for (const ReportRow& row : report.rows) text += "- `" + row.row + "`: " + row.text + "\n";
   text += "- Data: `" + data.folder + "` by " + data.created_by + ", SHA-256 " + data.sha256 +
           ", split " + data.split_sha256 + "\n";

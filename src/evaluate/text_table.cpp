@@ -67,4 +67,14 @@ std::string format_interval(const Interval& interval) {
   return value + " [" + format_number(interval.low) + ", " + format_number(interval.high) + "]";
 }
 
+std::string markdown_list(const std::string& lines) {
+  std::string text;
+  for (size_t begin = 0; begin < lines.size();) {
+    const size_t end = lines.find('\n', begin);
+    text += "- " + lines.substr(begin, end - begin) + "\n";
+    begin = end + 1;
+  }
+  return text;
+}
+
 }  // namespace kvalign

@@ -32,4 +32,7 @@ std::string format_short(double value);
 // "0.8123 [0.8011, 0.8240]"; the figure alone where there is no interval.
 std::string format_interval(const Interval& interval);
 
+// "- " before each line, for Markdown; every line ends with a line break.
+std::string markdown_list(const std::string& lines);
+
 }  // namespace kvalign

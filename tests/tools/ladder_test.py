@@ -4,40 +4,23 @@ captured, a projector is fitted, and the ladder is climbed, stopped, gone on wit
 Run by ctest, which names the built command in the environment: KVALIGN=build/release/tools/kvalign
 python3 -m unittest tests/tools/ladder_test.py
 """
-import hashlib
 import json
 import os
 import pathlib
 import random
 import shutil
 import signal
-import struct
 import subprocess
 import tempfile
 import time
 import unittest
 
+from tests.tools.token_files import sha256, write_safetensors
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KVALIGN = pathlib.Path(os.environ["KVALIGN"]).resolve()
 MODELS = ROOT / "tests/golden/decoder"
 TOKENS, VOCABULARY = 24, 64
-
-
-def sha256(text):
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_safetensors(path, tensors, metadata):
-    """tensors: name -> (dtype, list of whole numbers)."""
-    header, data = {"__metadata__": metadata}, b""
-    for name, (dtype, values) in tensors.items():
-        packed = struct.pack(f"<{len(values)}{'q' if dtype == 'I64' else 'i'}", *values)
-        header[name] = {"dtype": dtype, "shape": [len(values)],
-                        "data_offsets": [len(data), len(data) + len(packed)]}
-        data += packed
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
 def write_tokens(path, documents, seed, tokenizer="tokenizer"):
