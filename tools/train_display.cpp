@@ -46,6 +46,10 @@ void TrainDisplay::on_validation(const Validation& validation) {
                             validation.improved ? ", the best" : ""));
 }
 
+void TrainDisplay::on_progress(const std::string& what, int64_t done, int64_t total) {
+  total > 0 ? console_.progress(what, done, total) : console_.info(what);
+}
+
 void TrainDisplay::on_warning(const std::string& text) {
   console_.warning(text);
 }

@@ -14,6 +14,7 @@ class TrainDisplay : public TrainObserver {
   void on_start(const TrainStart& start) override;
   void on_step(const TrainStep& step) override;
   void on_validation(const Validation& validation) override;
+  void on_progress(const std::string& what, int64_t done, int64_t total) override;
   void on_warning(const std::string& text) override;
 
  private:

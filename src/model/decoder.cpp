@@ -114,6 +114,13 @@ int64_t Decoder::num_parameters() const {
   return state_->weights.num_parameters;
 }
 
+at::Tensor Decoder::attention_output_weight(int64_t layer) const {
+  TORCH_CHECK(layer >= 0 && layer < geometry().num_layers,
+              "Decoder::attention_output_weight: expected a layer of 0 .. ",
+              geometry().num_layers - 1, ", got ", layer, ".");
+  return state_->weights.layers[static_cast<size_t>(layer)].output.weight.to(at::kFloat);
+}
+
 DecoderOutput Decoder::forward(const DecoderInput& input) const {
   const at::Tensor token_ids_BT = check_token_ids(input.token_ids_BT, config(), device());
   const int64_t batch = token_ids_BT.size(0), num_new = token_ids_BT.size(1);

@@ -59,6 +59,34 @@ at::Tensor KvProjector::project(const at::Tensor& sender_STd) const {
   return projector_->forward(plan_.gather(sender_STd));
 }
 
+int64_t KvProjector::latent_bytes() const {
+  if (options_.kind != "low_rank") return 0;
+  const std::string& wire = options_.latent_wire;
+  return options_.rank * (wire == "float32" ? 4 : wire == "float16" ? 2 : 1);
+}
+
+KvProjector KvProjector::with_rank(int64_t rank) const {
+  TORCH_CHECK(options_.kind == "low_rank", "KvProjector::with_rank: expected kind low_rank, got ",
+              options_.kind, ", which has no latent");
+  TORCH_CHECK(rank >= 1 && rank <= options_.rank, "KvProjector::with_rank: expected 1 .. ",
+              options_.rank, ", got ", rank);
+  ProjectorOptions options = options_;
+  options.rank = rank;
+  KvProjector smaller(options, sender_, receiver_);
+  const at::NoGradGuard no_gradients;
+  const auto whole = projector_->named_parameters();
+  for (auto& item : smaller.projector().named_parameters()) {
+    const at::Tensor& from = whole[item.key()];
+    // The latent is the rows of the encoder and the columns of the decoder's weight.
+    if (item.key() == "encoder.weight" || item.key() == "encoder.bias") {
+      item.value().copy_(from.narrow(1, 0, rank));
+    } else {
+      item.value().copy_(item.key() == "decoder.weight" ? from.narrow(2, 0, rank) : from);
+    }
+  }
+  return smaller;
+}
+
 KvCache KvProjector::project(const KvCache& sender_cache) const {
   TORCH_CHECK(!is_flat(sender_),
               "KvProjector::project: a flat cache has no keys and values; pass its [1, tokens, ",

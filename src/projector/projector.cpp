@@ -37,6 +37,11 @@ void ProjectorOptions::describe(OptionVisitor& visitor) {
                  .help = "mlp: width between its two linear maps, for each stream",
                  .minimum = 1},
                 hidden_size);
+  visitor.field({.name = "rank", .help = "low_rank: numbers of the latent", .minimum = 1}, rank);
+  visitor.field({.name = "latent_wire",
+                 .help = "low_rank: type in which the latent is sent",
+                 .one_of = {"float32", "float16", "float8_e4m3fn"}},
+                latent_wire);
   visitor.field({.name = "standardise_features",
                  .help = "train on features with mean 0 and scale 1 (training split)"},
                 standardise_features);

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "closed_form.h"
 #include "distillation_run.h"
 #include "kvalign/core/device.h"
 #include "kvalign/core/files.h"
@@ -40,6 +41,7 @@ TrainObserver::~TrainObserver() = default;
 
 DistillResult distill(const Recipe& recipe, const DistillControl& control) {
   validate_options(recipe);
+  if (recipe.fit.kind == "ridge") return fit_in_closed_form(recipe, control);
   return DistillationRun(recipe, control).run();
 }
 

@@ -40,6 +40,7 @@ void Recipe::describe(OptionVisitor& visitor) {
   describe_split(visitor, split);
   visitor.section("loader", "how batches are made", loader);
   visitor.section("projector", "what is trained", projector);
+  visitor.section("fit", "how it gets its weights", fit);
   visitor.section("loss", "what it is trained on", loss);
   visitor.section("train", "how it is trained", train);
 }

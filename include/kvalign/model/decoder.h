@@ -60,6 +60,10 @@ class KVALIGN_API Decoder {
   c10::Device device() const;
   int64_t num_parameters() const;
 
+  /// [E, Q H] float32: how a layer's attention heads enter the residual stream. A copy where the
+  /// file has another dtype. Throws c10::Error for a layer that is not there.
+  at::Tensor attention_output_weight(int64_t layer) const;
+
   /// One pass. Gradients flow into `input.cache` where its tensors require them (and gradients are
   /// enabled); never into weights. Attention is causal by place in the sequence: token t sees all
   /// cached tokens and the new ones up to itself, padding left out, and, in sliding-window layers,

@@ -33,6 +33,14 @@ class KVALIGN_API KvProjector {
   // the sender's, field by field, or its batch is not 1.
   KvCache project(const KvCache& sender_cache) const;
 
+  // Bytes a token that cross the network in place of the sender's cache; 0 for a kind without a
+  // latent, which reads the cache itself.
+  int64_t latent_bytes() const;
+
+  // The same projector with the first `rank` numbers of its latent alone. Errors: c10::Error for a
+  // kind without a latent, and a rank that is not 1 .. options().rank.
+  KvProjector with_rank(int64_t rank) const;
+
   const ProjectorOptions& options() const { return options_; }
   const KvGeometry& sender() const { return sender_; }
   const KvGeometry& receiver() const { return receiver_; }

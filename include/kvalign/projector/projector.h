@@ -25,8 +25,10 @@ struct KVALIGN_API ProjectorOptions {
   // layer, rms, none, or auto: layer for a flat cache, none for a pair of models, whose caches are
   // not outputs of a LayerNorm.
   std::string norm = "auto";
-  double norm_epsilon = 1e-5;        // added to the variance, as in torch.nn.LayerNorm
-  int64_t hidden_size = 1024;        // mlp: width between its two linear maps, for each stream
+  double norm_epsilon = 1e-5;  // added to the variance, as in torch.nn.LayerNorm
+  int64_t hidden_size = 1024;  // mlp: width between its two linear maps, for each stream
+  int64_t rank = 512;          // low_rank: numbers of the latent
+  std::string latent_wire = "float8_e4m3fn";  // low_rank: type in which the latent is sent
   bool standardise_features = true;  // features reach the projector with mean 0 and scale 1
   bool standardise_targets = true;   // outputs start with the mean and scale of the targets
   int64_t seed = 1;                  // of the initial weights
@@ -101,7 +103,7 @@ class KVALIGN_API Projector : public torch::nn::Module {
   std::shared_ptr<Statistics> output_statistics_;
 };
 
-// Registered names: linear_residual, mlp, and the baselines, which have no parameters.
+// Registered names: linear_residual, mlp, low_rank, and the baselines, which have no parameters.
 KVALIGN_API std::vector<std::string> projector_kinds();
 
 // The baselines that make sense for a shape: truncate (F >= D) or pad (F < D), interpolate, random.

@@ -13,6 +13,7 @@
 #include "kvalign/format/export.h"
 #include "kvalign/loss/multi_task_loss.h"
 #include "kvalign/projector/projector.h"
+#include "kvalign/train/fit_options.h"
 #include "kvalign/train/train_options.h"
 
 namespace kvalign {
@@ -34,6 +35,7 @@ struct KVALIGN_API Recipe {
   SplitOptions split;
   LoaderOptions loader;
   ProjectorOptions projector;
+  FitOptions fit;
   LossOptions loss;
   TrainOptions train;
 
