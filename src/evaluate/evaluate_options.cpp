@@ -5,8 +5,8 @@ namespace kvalign {
 
 void EvaluateOptions::describe(OptionVisitor& visitor) {
   visitor.field({"checkpoints",
-                 "files to evaluate, each a path or name=path; the first is compared "
-                 "with every other row"},
+                 "files to evaluate, each a path or name=path; path#128 takes the first 128 "
+                 "numbers of a latent; the first is compared with every other row"},
                 checkpoints);
   visitor.field({.name = "baselines",
                  .help = "rows beside them",

@@ -2,6 +2,7 @@
 #include "kvalign/evaluate/ladder.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/StringUtil.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -18,7 +19,7 @@ namespace kvalign {
 namespace {
 
 // To be raised when rows are computed in another way: older ladder.jsonl files then start anew.
-constexpr int kLadderVersion = 1;
+constexpr int kLadderVersion = 2;
 
 // Config, and which weights by their size and age: reading gigabytes for a hash would take longer
 // than a text does.
@@ -32,16 +33,12 @@ nlohmann::json describe_model(const std::filesystem::path& folder) {
   return {{"config", sha256_of_file((folder / "config.json").string())}, {"weights", files}};
 }
 
-// SHA-256 of all that decides a text's scores; how many texts there are does not.
-std::string hash_of(const LadderSetup& setup, const std::vector<LadderRowPlan>& plans) {
+// SHA-256 of what decides the scores of every row; how many texts there are does not.
+std::string hash_of(const LadderSetup& setup) {
   nlohmann::json options = options_to_json(setup.options);
-  for (const char* key : {"sequences", "gate_tokens", "tokens", "sender", "receiver"}) {
+  for (const char* key :
+       {"sequences", "gate_tokens", "tokens", "sender", "receiver", "grid", "reread", "sinks"}) {
     options.erase(key);
-  }
-  nlohmann::json rows = nlohmann::json::array(), projectors = nlohmann::json::array();
-  for (const LadderRowPlan& plan : plans) rows.push_back(plan.info.row);
-  for (const Row& row : setup.projectors) {
-    projectors.push_back(row.checkpoint.empty() ? row.name : sha256_of_file(row.checkpoint));
   }
   const nlohmann::json all = {{"version", kLadderVersion},
                               {"options", options},
@@ -50,11 +47,35 @@ std::string hash_of(const LadderSetup& setup, const std::vector<LadderRowPlan>& 
                               {"split", setup.split.sha256},
                               {"sender", describe_model(setup.sender.folder())},
                               {"receiver", describe_model(setup.receiver.folder())},
-                              {"rows", rows},
-                              {"projectors", projectors},
                               {"seed", setup.evaluate.seed},
                               {"device", setup.device.str()}};
   return sha256_hex(all.dump());
+}
+
+// What decides the scores of one row: "V1 + sinks, sinks 4, reread 0, of 0f3a...". A row that
+// projects has the weights' SHA-256 in it.
+std::vector<std::string> keys_of(const LadderSetup& setup,
+                                 const std::vector<LadderRowPlan>& plans) {
+  std::vector<std::string> projectors, keys;
+  for (const Row& row : setup.projectors) {
+    projectors.push_back(row.checkpoint.empty() ? row.name : sha256_of_file(row.checkpoint));
+    if (row.rank > 0) projectors.back() += " rank " + std::to_string(row.rank);
+  }
+  for (const LadderRowPlan& plan : plans) {
+    std::string key =
+        c10::str(plan.info.row, ", sinks ", plan.info.sinks, ", reread ", plan.info.reread);
+    if (reads_projector(plan.source)) key += ", of " + projectors[plan.projector];
+    keys.push_back(std::move(key));
+  }
+  return keys;
+}
+
+// Those of `all` at `places`.
+template <class Value>
+std::vector<Value> choose(const std::vector<Value>& all, const std::vector<size_t>& places) {
+  std::vector<Value> chosen;
+  for (const size_t place : places) chosen.push_back(all[place]);
+  return chosen;
 }
 
 LadderReport describe(const LadderSetup& setup) {
@@ -142,28 +163,31 @@ LadderReport Ladder::climb(const LadderHooks& hooks) const {
   const LadderSetup& setup = *setup_;
   LadderReport report = describe(setup);
   const std::vector<LadderRowPlan> plans = plan_ladder_rows(setup.options, setup.projectors);
-  LadderStore store(setup.evaluate.output, hash_of(setup, plans));
+  const std::vector<std::string> keys = keys_of(setup, plans);
+  LadderStore store(setup.evaluate.output, hash_of(setup));
   SenderCaches senders(setup);
-  if (!store.times()) store.add(measure_times(setup, plans, senders));
+  if (!store.times(keys)) store.add(measure_times(setup, plans, senders), keys);
   std::vector<SequenceScores> scores;
   for (size_t text = 0; text < setup.texts.size(); ++text) {
     const int64_t sequence = setup.texts[text].number;
-    if (store.find(sequence) == nullptr) {
+    const std::vector<size_t> missing = store.missing(sequence, keys);
+    if (!missing.empty()) {
       if (hooks.stop_requested && hooks.stop_requested()) {
         report.interrupted = true;
         return report;
       }
-      store.add(score_text(setup, plans, senders, hooks.transport, text));
+      store.add(score_text(setup, choose(plans, missing), senders, hooks.transport, text),
+                choose(keys, missing));
     }
     senders.forget(text + 1);
-    scores.push_back(*store.find(sequence));
+    scores.push_back(store.scores(sequence, keys));
     if (hooks.progress) {
       hooks.progress("ladder", static_cast<int64_t>(text) + 1,
                      static_cast<int64_t>(setup.texts.size()));
     }
   }
   fill_statistics(infos_of(plans), scores, statistics_options(setup, plans), report);
-  const LadderTimes& times = *store.times();
+  const LadderTimes times = *store.times(keys);
   for (size_t row = 0; row < plans.size(); ++row) report.rows[row].milliseconds = times.rows[row];
   report.sender_prefill_ms = times.sender_prefill_ms;
   report.timed_sequences = times.num_texts;

@@ -50,7 +50,7 @@ class Planner {
            .role = is_mean ? RowRole::kFloor : RowRole::kProjected,
            .sinks = cell.sinks,
            .reread = cell.reread,
-           .wire = is_mean ? "" : options_.wire},
+           .wire = is_mean ? "" : wire_of(row)},
           CacheSource::kProjected, projector);
     }
   }
@@ -63,7 +63,7 @@ class Planner {
            .role = RowRole::kFloor,
            .sinks = cell.sinks,
            .reread = cell.reread,
-           .wire = options_.wire},
+           .wire = wire_of(projector)},
           CacheSource::kWrongDocument);
     }
   }
@@ -81,6 +81,10 @@ class Planner {
            .reread = reread},
           CacheSource::kStart);
     }
+  }
+
+  const std::string& wire_of(const Row& row) const {
+    return row.latent_wire.empty() ? options_.wire : row.latent_wire;
   }
 
   std::vector<LadderRowPlan> take() { return std::move(plans_); }

@@ -20,6 +20,10 @@ enum class CacheSource {
   kSenderAlone     // the sender continues from its own
 };
 
+inline bool reads_projector(CacheSource source) {
+  return source == CacheSource::kProjected || source == CacheSource::kWrongDocument;
+}
+
 struct LadderRowPlan {
   LadderRowInfo info = {};
   CacheSource source = CacheSource::kText;

@@ -147,6 +147,10 @@ class TextLadder {
     if (plan.info.wire.empty()) return static_cast<double>(text);
     const bool own = plan.source == CacheSource::kTrueCache;
     const int64_t cached = own ? first_reread : sender_tokens(sinks, first_reread);
+    const int64_t latent_bytes = setup_.projectors[plan.projector].latent_bytes;
+    if (reads_projector(plan.source) && latent_bytes > 0) {
+      return static_cast<double>(text + cached * latent_bytes);
+    }
     const KvGeometry& geometry = (own ? setup_.receiver : setup_.sender).geometry();
     const auto bytes = static_cast<int64_t>(c10::elementSize(wire_dtype(setup_.options)));
     return static_cast<double>(text + cached * 2 * geometry.num_layers * geometry.width() * bytes);

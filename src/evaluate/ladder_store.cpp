@@ -28,31 +28,15 @@ ByteWindow window_of(const json& value) {
           .bytes = value.at(4)};
 }
 
-json to_json(const SequenceScores& scores) {
-  json rows = json::array();
-  for (const RowScores& row : scores.rows) {
-    rows.push_back(
-        {{"nll", row.nll}, {"hits", row.hits}, {"kl", number(row.kl)}, {"bytes", row.bytes}});
-  }
-  return {{"sequence", scores.sequence},
-          {"document", scores.document},
-          {"first", to_json(scores.first)},
-          {"all", to_json(scores.all)},
-          {"rows", rows}};
+json to_json(const RowScores& row) {
+  return {{"nll", row.nll}, {"hits", row.hits}, {"kl", number(row.kl)}, {"bytes", row.bytes}};
 }
 
-SequenceScores scores_of(const json& line) {
-  SequenceScores scores{.sequence = line.at("sequence"),
-                        .document = line.at("document"),
-                        .first = window_of(line.at("first")),
-                        .all = window_of(line.at("all"))};
-  for (const json& row : line.at("rows")) {
-    scores.rows.push_back({.nll = row.at("nll"),
-                           .hits = row.at("hits"),
-                           .kl = number_of(row.at("kl")),
-                           .bytes = row.at("bytes")});
-  }
-  return scores;
+RowScores row_of(const json& row) {
+  return {.nll = row.at("nll"),
+          .hits = row.at("hits"),
+          .kl = number_of(row.at("kl")),
+          .bytes = row.at("bytes")};
 }
 
 json to_json(const LadderTimes& times) {
@@ -91,27 +75,63 @@ LadderStore::LadderStore(const std::string& folder, const std::string& hash) {
        begin = end + 1) {
     const json line = json::parse(text.substr(begin, end - begin), nullptr, /*exceptions=*/false);
     if (line.is_discarded() || (begin == 0 && line != first_line(hash))) break;
-    if (line.contains("times")) times_ = times_of(line["times"]);
-    if (line.contains("sequence")) scores_.insert_or_assign(line["sequence"], scores_of(line));
+    read(line);
     kept_bytes = static_cast<int64_t>(end) + 1;
   }
   file_ = std::make_unique<AppendFile>(path, kept_bytes);
   if (kept_bytes == 0) write(first_line(hash));
 }
 
-const SequenceScores* LadderStore::find(int64_t sequence) const {
-  const auto found = scores_.find(sequence);
-  return found == scores_.end() ? nullptr : &found->second;
+void LadderStore::read(const json& line) {
+  if (line.contains("times")) times_ = {.keys = line.at("keys"), .times = times_of(line["times"])};
+  if (!line.contains("sequence")) return;
+  Sequence& sequence = sequences_[line["sequence"]];
+  sequence.about = {.sequence = line.at("sequence"),
+                    .document = line.at("document"),
+                    .first = window_of(line.at("first")),
+                    .all = window_of(line.at("all"))};
+  for (const auto& item : line.at("rows").items()) {
+    sequence.rows.insert_or_assign(item.key(), row_of(item.value()));
+  }
 }
 
-void LadderStore::add(const SequenceScores& scores) {
-  write(to_json(scores));
-  scores_.insert_or_assign(scores.sequence, scores);
+std::vector<size_t> LadderStore::missing(int64_t sequence,
+                                         const std::vector<std::string>& keys) const {
+  const auto found = sequences_.find(sequence);
+  std::vector<size_t> places;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (found == sequences_.end() || !found->second.rows.contains(keys[i])) places.push_back(i);
+  }
+  return places;
 }
 
-void LadderStore::add(const LadderTimes& times) {
-  write({{"times", to_json(times)}});
-  times_ = times;
+SequenceScores LadderStore::scores(int64_t sequence, const std::vector<std::string>& keys) const {
+  const Sequence& stored = sequences_.at(sequence);
+  SequenceScores scores = stored.about;
+  for (const std::string& key : keys) scores.rows.push_back(stored.rows.at(key));
+  return scores;
+}
+
+std::optional<LadderTimes> LadderStore::times(const std::vector<std::string>& keys) const {
+  if (!times_ || times_->keys != keys) return std::nullopt;
+  return times_->times;
+}
+
+void LadderStore::add(const SequenceScores& scores, const std::vector<std::string>& keys) {
+  json rows = json::object();
+  for (size_t i = 0; i < keys.size(); ++i) rows[keys[i]] = to_json(scores.rows[i]);
+  const json line = {{"sequence", scores.sequence},
+                     {"document", scores.document},
+                     {"first", to_json(scores.first)},
+                     {"all", to_json(scores.all)},
+                     {"rows", std::move(rows)}};
+  write(line);
+  read(line);
+}
+
+void LadderStore::add(const LadderTimes& times, const std::vector<std::string>& keys) {
+  write({{"times", to_json(times)}, {"keys", keys}});
+  times_ = {keys, times};
 }
 
 void LadderStore::write(const json& line) {

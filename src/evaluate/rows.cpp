@@ -17,17 +17,36 @@ namespace {
 struct NamedPath {
   std::string name;
   std::string path;
+  int64_t rank = 0;  // 0: whole
 };
 
+// "path#128" cuts the latent to its first 128 numbers.
+int64_t cut_rank(std::string& path) {
+  const size_t mark = path.rfind('#');
+  if (mark == std::string::npos) return 0;
+  const std::string digits = path.substr(mark + 1);
+  const bool is_number =
+      !digits.empty() && digits.size() < 10 &&
+      std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (!is_number || std::stoll(digits) == 0) {
+    throw std::invalid_argument("evaluate: expected a rank after '#', got \"" + digits + "\" in " +
+                                path + ". Write path#128 for the first 128 numbers of a latent.");
+  }
+  path.resize(mark);
+  return std::stoll(digits);
+}
+
 // "name=path", or a path, which names the row by its folder: runs/v1/checkpoint.safetensors is v1.
-NamedPath parse_checkpoint(const std::string& text) {
+NamedPath parse_checkpoint(std::string text) {
+  const int64_t rank = cut_rank(text);
   const size_t equals = text.find('=');
-  if (equals != std::string::npos) return {text.substr(0, equals), text.substr(equals + 1)};
+  if (equals != std::string::npos) return {text.substr(0, equals), text.substr(equals + 1), rank};
   const std::filesystem::path path = std::filesystem::absolute(text).lexically_normal();
   const std::string stem = path.stem().string();
   const std::string folder = path.parent_path().filename().string();
-  if (folder.empty()) return {stem, text};
-  return {stem == "checkpoint" ? folder : folder + "/" + stem, text};
+  if (folder.empty()) return {stem, text, rank};
+  const std::string name = stem == "checkpoint" ? folder : folder + "/" + stem;
+  return {rank > 0 ? name + " " + std::to_string(rank) : name, text, rank};
 }
 
 void check_same_data(const Checkpoint& checkpoint, const std::string& path,
@@ -64,6 +83,9 @@ std::string describe_projector(const KvProjector& projector) {
   const ProjectorOptions& options = projector.projector().options();
   std::string text = options.kind;
   if (options.kind == "mlp") text += ", hidden " + std::to_string(options.hidden_size);
+  if (options.kind == "low_rank") {
+    text += ", rank " + std::to_string(options.rank) + " sent as " + options.latent_wire;
+  }
   text += ", norm " + options.norm;
   if (is_flat(projector.receiver())) return text;
   return text + ", layer map " + options.layer_map.kind + " (" + options.layer_map.features + ")";
@@ -75,6 +97,8 @@ Row projector_row(std::string name, std::string text, std::shared_ptr<KvProjecto
   projector->projector().to(device);
   return {.name = std::move(name),
           .text = std::move(text),
+          .latent_wire = projector->latent_bytes() > 0 ? projector->options().latent_wire : "",
+          .latent_bytes = projector->latent_bytes(),
           .num_parameters = projector->projector().num_parameters(),
           .project = [projector](const at::Tensor& sender) { return projector->project(sender); }};
 }
@@ -101,13 +125,16 @@ std::vector<Row> checkpoint_rows(const EvaluateOptions& options, const RowContex
   std::vector<Row> rows;
   std::set<std::string> names(options.baselines.begin(), options.baselines.end());
   for (const std::string& text : options.checkpoints) {
-    const auto [name, path] = parse_checkpoint(text);
+    const auto [name, path, rank] = parse_checkpoint(text);
     if (name.empty() || !names.insert(name).second) {
       throw std::invalid_argument("evaluate: expected checkpoints with names of their own, got \"" +
                                   name + "\" again for " + path +
                                   ". Name the row with name=" + path + ".");
     }
-    const Checkpoint checkpoint = load_checkpoint(path);
+    Checkpoint checkpoint = load_checkpoint(path);
+    if (rank > 0) {
+      checkpoint.projector = std::make_shared<KvProjector>(checkpoint.projector->with_rank(rank));
+    }
     check_geometry(checkpoint.projector->sender(), context.dataset.index().sender, "sender", path);
     check_geometry(checkpoint.projector->receiver(), context.dataset.index().receiver, "receiver",
                    path);
@@ -121,6 +148,7 @@ std::vector<Row> checkpoint_rows(const EvaluateOptions& options, const RowContex
     rows.push_back(projector_row(name, describe_projector(*checkpoint.projector),
                                  checkpoint.projector, context.device));
     rows.back().checkpoint = path;
+    rows.back().rank = rank;
   }
   return rows;
 }

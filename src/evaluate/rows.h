@@ -18,8 +18,11 @@ namespace kvalign {
 
 struct Row {
   std::string name = {};
-  std::string text = {};        // what it is, for people
-  std::string checkpoint = {};  // path; empty for a baseline
+  std::string text = {};         // what it is, for people
+  std::string checkpoint = {};   // path; empty for a baseline
+  int64_t rank = 0;              // that its latent was cut to; 0: whole, or none
+  std::string latent_wire = {};  // type in which its latent is sent; empty: it reads the cache
+  int64_t latent_bytes = 0;      // a token
   int64_t num_parameters = 0;
   std::function<at::Tensor(const at::Tensor& sender_STd)> project = {};  // [S, T, d] -> [R, T, D]
 };

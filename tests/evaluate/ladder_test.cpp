@@ -229,6 +229,56 @@ TEST(Ladder, StoppedRunGoesOnToTheSameReport) {
   }
 }
 
+TEST(Ladder, ALadderWithMoreRowsComputesThoseAlone) {
+  TinyLadder tiny("llama", "qwen3");
+  tiny.evaluate.baselines = {};
+  tiny.evaluate.output = tiny.folder.file("grown");
+  tiny.open().climb();
+  tiny.evaluate.baselines = {"pad"};
+  const LadderReport grown = tiny.open().climb();
+  std::set<std::string> added;
+  std::ifstream file(tiny.folder.file("grown/ladder.jsonl"));
+  int64_t number = 0;
+  for (std::string line; std::getline(file, line); ++number) {
+    const nlohmann::json json = nlohmann::json::parse(line);
+    // The first run wrote a first line, times and 8 texts; the second its own times and 8 texts.
+    if (number <= 10 || !json.contains("sequence")) continue;
+    for (const auto& row : json["rows"].items()) added.insert(row.key());
+  }
+  EXPECT_EQ(number, 19);
+  EXPECT_EQ(added, (std::set<std::string>{"pad + sinks, sinks 2, reread 0, of pad",
+                                          "pad + sinks + last 3, sinks 2, reread 3, of pad",
+                                          "pad + last 3, sinks 0, reread 3, of pad",
+                                          "pad, sinks 0, reread 0, of pad"}));
+  tiny.evaluate.output = "";
+  const LadderReport whole = tiny.open().climb();
+  ASSERT_EQ(names_of(grown), names_of(whole));
+  for (size_t row = 0; row < whole.rows.size(); ++row) {
+    EXPECT_NEAR(grown.rows[row].all.nll, whole.rows[row].all.nll, 1e-5) << whole.rows[row].row;
+  }
+}
+
+TEST(Ladder, LatentsCrossInTheirOwnBytesAndSmallerRanksAreRowsOfTheirOwn) {
+  TinyLadder tiny("llama", "qwen3");
+  const std::string path = tiny.save_low_rank_checkpoint(6);
+  tiny.evaluate.checkpoints.push_back("latents=" + path);
+  tiny.evaluate.checkpoints.push_back("two=" + path + "#2");
+  tiny.evaluate.baselines = {};
+  const LadderReport report = tiny.open().climb();
+  // 11 cached tokens, and the text of 2 sinks and of the last token.
+  const LadderRow &six = row_of(report, "latents + sinks"), two = row_of(report, "two + sinks");
+  EXPECT_EQ(six.wire, "float8_e4m3fn");
+  EXPECT_NEAR((six.bytes_per_token - two.bytes_per_token) * 14, 11 * (6 - 2), 1e-9);
+  EXPECT_NE(six.all.nll, two.all.nll);
+  EXPECT_THAT(two.text, HasSubstr("rank 2 sent as float8_e4m3fn"));
+  for (const char* odd : {"#0", "#x", "#", "#-1"}) {
+    tiny.evaluate.checkpoints.back() = path + odd;
+    EXPECT_THROWS_WITH(tiny.open(), "expected a rank after '#'");
+  }
+  tiny.evaluate.checkpoints.back() = path + "#7";
+  EXPECT_THROWS_WITH(tiny.open(), "expected 1 .. 6, got 7");
+}
+
 TEST(Ladder, OtherOptionsOrCheckpointStartAnew) {
   TinyLadder tiny("llama", "llama");
   tiny.evaluate.baselines = {};

@@ -59,26 +59,42 @@ TinyLadder::TinyLadder(const std::string& sender, const std::string& receiver, b
   save_checkpoint_of(/*identity=*/false);
 }
 
-void TinyLadder::save_checkpoint_of(bool identity) {
+std::string TinyLadder::save(const std::string& file, const ProjectorOptions& options,
+                             bool identity) {
   const auto dataset = PairedDataset::open(recipe.dataset.folder);
   const DatasetIndex& index = dataset->index();
-  auto projector = std::make_shared<KvProjector>(
-      ProjectorOptions{.standardise_features = false, .standardise_targets = false},
-      index.sender.geometry, index.receiver.geometry);
+  auto projector =
+      std::make_shared<KvProjector>(options, index.sender.geometry, index.receiver.geometry);
   const at::NoGradGuard no_gradients;
   for (at::Tensor& parameter : projector->projector().parameters()) {
     if (!identity) break;
     parameter.zero_();
     if (parameter.dim() == 3) parameter.diagonal(0, 1, 2).fill_(1);
   }
-  const std::string path = folder.file("checkpoint.safetensors");
+  const std::string path = folder.file(file);
   save_checkpoint(path, {.projector = projector,
                          .recipe = "{}",
                          .dataset_sha256 = dataset->sha256(),
                          .split_sha256 = split_by_sequence(*dataset, recipe.split).sha256,
                          .num_sinks = 2,
                          .skip_first_tokens = 2});
-  evaluate.checkpoints = {"linear=" + path};
+  return path;
+}
+
+void TinyLadder::save_checkpoint_of(bool identity) {
+  evaluate.checkpoints = {
+      "linear=" + save("checkpoint.safetensors",
+                       {.standardise_features = false, .standardise_targets = false}, identity)};
+}
+
+std::string TinyLadder::save_low_rank_checkpoint(int64_t rank) {
+  return save("low_rank.safetensors",
+              {.kind = "low_rank",
+               .rank = rank,
+               .standardise_features = false,
+               .standardise_targets = false,
+               .layer_map = {.kind = "all", .features = "both"}},
+              /*identity=*/false);
 }
 
 void TinyLadder::edit_metadata(const std::function<void(nlohmann::json&)>& edit) {

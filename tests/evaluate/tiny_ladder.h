@@ -44,6 +44,9 @@ class TinyLadder {
   /// A linear map: random, or the identity for two equal geometries.
   void save_checkpoint_of(bool identity);
 
+  /// A random projector through a latent of `rank` bytes a token; returns its path.
+  std::string save_low_rank_checkpoint(int64_t rank);
+
   /// Rewrites the token file with changed metadata.
   void edit_metadata(const std::function<void(nlohmann::json&)>& edit);
 
@@ -54,6 +57,7 @@ class TinyLadder {
 
  private:
   TinyText text(int64_t document);
+  std::string save(const std::string& file, const ProjectorOptions& options, bool identity);
   std::string tokenizer(const std::string& side) const;
   void capture();
   void write_tokens();
