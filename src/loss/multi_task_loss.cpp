@@ -5,7 +5,9 @@
 #include <ATen/ATen.h>
 
 #include "kvalign/core/options.h"
+#include "kvalign/loss/attention_term.h"
 #include "kvalign/loss/cosine_term.h"
+#include "kvalign/loss/kl_term.h"
 #include "kvalign/loss/mse_term.h"
 #include "kvalign/loss/task_term.h"
 
@@ -32,13 +34,36 @@ void LossOptions::describe(OptionVisitor& visitor) {
                  .help = "what the head's answer on the true cache is: its class or its softmax",
                  .one_of = {"hard", "soft"}},
                 task_target);
+  visitor.field(
+      {.name = "attention",
+       .help = "weight of the relative error of the receiver's attention outputs under its "
+               "own queries; needs receiver",
+       .minimum = 0},
+      attention);
+  visitor.field({.name = "kl",
+                 .help = "weight of KL(receiver after its own cache || after the projected one); "
+                         "needs receiver",
+                 .minimum = 0},
+                kl);
+  visitor.field({"receiver", "Hugging Face folder of the frozen receiver"}, receiver);
+  visitor.field({"continuation_tokens",
+                 "attention and kl: the last tokens of a sequence, which the receiver predicts", 1},
+                continuation_tokens);
+  visitor.field({"reread", "attention and kl: tokens before them that it computes itself", 0},
+                reread);
   visitor.section("task_head", "how the task head is fitted to true receiver caches", task_head);
 }
 
-MultiTaskLoss::MultiTaskLoss(const LossOptions& options, std::optional<TaskHead> task_head) {
-  TORCH_CHECK(options.mse >= 0 && options.cosine >= 0 && options.task >= 0,
+MultiTaskLoss::MultiTaskLoss(const LossOptions& options, std::optional<TaskHead> task_head,
+                             std::shared_ptr<const ReceiverReading> reading) {
+  TORCH_CHECK(options.mse >= 0 && options.cosine >= 0 && options.task >= 0 &&
+                  options.attention >= 0 && options.kl >= 0,
               "MultiTaskLoss: expected weights of at least 0, got mse ", options.mse, ", cosine ",
-              options.cosine, ", task ", options.task);
+              options.cosine, ", task ", options.task, ", attention ", options.attention, ", kl ",
+              options.kl);
+  TORCH_CHECK(reading || (options.attention == 0 && options.kl == 0),
+              "MultiTaskLoss: the weights attention ", options.attention, " and kl ", options.kl,
+              " need the receiver, and there is none. Set loss.receiver");
   const auto add = [this](double weight, std::unique_ptr<LossTerm> term) {
     terms_.push_back({weight, std::move(term)});
   };
@@ -53,6 +78,12 @@ MultiTaskLoss::MultiTaskLoss(const LossOptions& options, std::optional<TaskHead>
                 ", which needs a task head, and there is none. Does the dataset have labels? If "
                 "not, set loss.task: 0.");
     add(options.task, std::make_unique<TaskTerm>(*task_head, task_target(options.task_target)));
+  }
+  if (options.attention > 0) {
+    add(options.attention, std::make_unique<AttentionTerm>(reading));
+  }
+  if (options.kl > 0) {
+    add(options.kl, std::make_unique<KlTerm>(reading));
   }
   TORCH_CHECK(!terms_.empty(), "MultiTaskLoss: expected a weight above 0, got none");
 }

@@ -127,6 +127,19 @@ void Projector::set_standardisation(const FeatureStatistics& statistics) {
   }
 }
 
+void Projector::standardise_fitted(const FeatureStatistics& statistics) {
+  TORCH_CHECK(options_.norm != "rms" || !options_.standardise_targets,
+              "Projector::standardise_fitted: norm rms has no place for the targets' mean");
+  set_standardisation(statistics);
+  // Folding the inverse: x * scale + mean undoes (x - mean) / scale.
+  const at::NoGradGuard no_gradients;
+  const auto inverse = [](const Statistics& forward) {
+    return Statistics(-forward.mean / forward.scale, forward.scale.reciprocal());
+  };
+  if (feature_statistics_) fold_features(inverse(*feature_statistics_));
+  if (output_statistics_) fold_outputs(inverse(*output_statistics_));
+}
+
 void Projector::fold_standardisation() {
   if (output_statistics_) {
     fold_outputs(*output_statistics_);

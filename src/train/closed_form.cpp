@@ -11,7 +11,6 @@
 #include <stdexcept>
 
 #include "kvalign/core/files.h"
-#include "kvalign/core/geometry_json.h"
 #include "kvalign/core/options_json.h"
 #include "kvalign/core/safetensors.h"
 #include "kvalign/projector/ridge.h"
@@ -25,9 +24,6 @@ namespace {
 
 constexpr const char* kIdentity = "kvalign.statistics";
 
-// Ends a fit that was asked to stop; nothing half-written is left.
-struct Stopped {};
-
 void check_recipe(const Recipe& recipe, const KvProjector& projector) {
   const std::string& kind = recipe.projector.kind;
   const std::string& norm = projector.projector().options().norm;
@@ -36,38 +32,36 @@ void check_recipe(const Recipe& recipe, const KvProjector& projector) {
         "fit.kind ridge: expected projector.kind linear_residual or low_rank with norm none, got " +
         kind + " with norm " + norm + ". A norm or a GELU has no closed form: use fit.kind adamw");
   }
-  if (recipe.fit.metric == "attention" && recipe.fit.receiver.empty()) {
-    throw std::invalid_argument(
-        "fit.metric attention: expected fit.receiver, the Hugging Face folder of the receiver, got "
-        "nothing");
-  }
+}
+
+TrainObserver& observer_of(const DistillControl& control) {
+  static TrainObserver silent;
+  return control.observer ? *control.observer : silent;
 }
 
 class ClosedForm {
  public:
-  ClosedForm(const Recipe& recipe, const DistillControl& control)
+  ClosedForm(const Recipe& recipe, const DistillControl& control,
+             std::shared_ptr<const PairedDataset> dataset, const Split& split,
+             KvProjector& projector)
       : recipe_(recipe),
         control_(control),
-        observer_(control.observer ? *control.observer : silent_),
-        dataset_(open_dataset(recipe.dataset)),
-        split_(split_by_sequence(*dataset_, recipe.split)),
-        projector_(std::make_shared<KvProjector>(recipe.projector,
-                                                 dataset_->index().sender.geometry,
-                                                 dataset_->index().receiver.geometry)),
-        folder_(recipe.run_folder),
-        statistics_(recipe.fit.statistics.empty() ? folder_ / "statistics"
-                                                  : std::filesystem::path(recipe.fit.statistics)) {
-    check_recipe(recipe, *projector_);
-    if (std::filesystem::exists(checkpoint()) && !control.resume) {
-      throw std::runtime_error(recipe.run_folder + ": holds a run already (" + checkpoint() +
-                               "). Choose another run_folder, or delete this one");
-    }
-    std::filesystem::create_directories(folder_);
+        observer_(observer_of(control)),
+        dataset_(std::move(dataset)),
+        split_(split),
+        projector_(projector),
+        statistics_(recipe.fit.statistics.empty()
+                        ? std::filesystem::path(recipe.run_folder) / "statistics"
+                        : std::filesystem::path(recipe.fit.statistics)) {
+    check_recipe(recipe, projector_);
     std::filesystem::create_directories(statistics_);
   }
 
-  DistillResult run() {
-    announce();
+  ClosedFormReport solve() {
+    // Opened before the long passes, so that a wrong folder is said at once.
+    if (needs_receiver()) {
+      receiver_ = open_receiver(recipe_.fit.receiver, "fit.receiver", *dataset_, c10::kCPU);
+    }
     const RidgeStatistics training = merged_training_sums();
     std::optional<RidgeStatistics> validation;
     if (!split_.validation.empty()) validation = sums("validation", split_.validation);
@@ -77,27 +71,10 @@ class ClosedForm {
     const Ridge ridge(training, recipe_.fit.feature_noise);
     choose_lambdas(ridge, validation);
     write_weights(ridge);
-    save();
-    return {.steps = 1,
-            .epochs = 1,
-            .best_loss = mean_error_,
-            .best_step = 1,
-            .checkpoint = checkpoint()};
+    return std::move(report_);
   }
 
  private:
-  std::string checkpoint() const { return (folder_ / "checkpoint.safetensors").string(); }
-
-  void announce() {
-    BatchLoader loader(dataset_, split_.train, loader_options(recipe_, *dataset_, false));
-    observer_.on_start({.num_parameters = projector_->projector().num_parameters(),
-                        .train_sequences = static_cast<int64_t>(split_.train.size()),
-                        .train_tokens = loader.num_tokens(),
-                        .validation_sequences = static_cast<int64_t>(split_.validation.size()),
-                        .steps_per_epoch = loader.num_batches(0),
-                        .total_steps = 1});
-  }
-
   // What sums are of. Those of other data or another layer map must not be taken for them.
   std::string identity(const std::string& part) const {
     ProjectorOptions plan = recipe_.projector;
@@ -123,15 +100,15 @@ class ClosedForm {
       }
       return RidgeStatistics::from_file(file);
     }
-    RidgeStatistics statistics(projector_->projector().shape());
+    RidgeStatistics statistics(projector_.projector().shape());
     BatchLoader loader(dataset_, sequences, loader_options(recipe_, *dataset_, false));
     const int64_t num_batches = loader.num_batches(0);
     loader.start(0);
     PairedBatch batch;
     for (int64_t done = 1; loader.next(batch); ++done) {
-      statistics.add(projector_->plan().gather(batch.sender_STd), batch.receiver_RTD);
+      statistics.add(projector_.plan().gather(batch.sender_STd), batch.receiver_RTD);
       observer_.on_progress(part + " sums", done, num_batches);
-      if (control_.stop_requested && control_.stop_requested()) throw Stopped();
+      if (control_.stop_requested && control_.stop_requested()) throw FitStopped();
     }
     write_safetensors(path, statistics.tensors(), {{kIdentity, identity(part)}});
     observer_.on_save("statistics", path);
@@ -147,7 +124,7 @@ class ClosedForm {
   }
 
   void choose_lambdas(const Ridge& ridge, const std::optional<RidgeStatistics>& validation) {
-    const auto streams = static_cast<size_t>(projector_->projector().shape().num_streams);
+    const auto streams = static_cast<size_t>(projector_.projector().shape().num_streams);
     if (recipe_.fit.lambda > 0 || !validation) {
       if (recipe_.fit.lambda == 0) {
         throw std::invalid_argument(
@@ -158,7 +135,7 @@ class ClosedForm {
     } else {
       lambdas_ = default_lambdas();
     }
-    lambda_R_.assign(streams, lambdas_.front());
+    report_.lambda_R.assign(streams, lambdas_.front());
     if (!validation) return;
     observer_.on_progress("held-out error of " + std::to_string(lambdas_.size()) + " penalties", 0,
                           0);
@@ -166,10 +143,10 @@ class ClosedForm {
     const auto [best_R, place_R] = error_LR.min(0);
     for (size_t stream = 0; stream < streams; ++stream) {
       const auto r = static_cast<int64_t>(stream);
-      error_R_.push_back(best_R[r].item<double>());
-      lambda_R_[stream] = lambdas_[static_cast<size_t>(place_R[r].item<int64_t>())];
+      report_.unexplained_R.push_back(best_R[r].item<double>());
+      report_.lambda_R[stream] = lambdas_[static_cast<size_t>(place_R[r].item<int64_t>())];
     }
-    mean_error_ = best_R.mean().item<double>();
+    report_.mean_unexplained = best_R.mean().item<double>();
     mean_error_L_ = error_LR.mean(1);
   }
 
@@ -181,16 +158,15 @@ class ClosedForm {
 
   void write_weights(const Ridge& ridge) {
     const at::NoGradGuard no_gradients;
-    auto parameters = projector_->projector().named_parameters();
+    auto parameters = projector_.projector().named_parameters();
     if (recipe_.projector.kind == "linear_residual") {
       observer_.on_progress("weights", 0, 0);
-      const LinearMap map = ridge.solve(lambda_R_);
+      const LinearMap map = ridge.solve(report_.lambda_R);
       parameters["linear.weight"].copy_(map.weight_RDF);
       parameters["linear.bias"].copy_(map.bias_RD);
       return;
     }
-    const at::Tensor metric_RNHH =
-        recipe_.fit.metric == "attention" ? attention_metric() : ridge.variance_metric();
+    const at::Tensor metric_RNHH = receiver_ ? attention_metric() : ridge.variance_metric();
     observer_.on_progress("reduced-rank regression", 0, 0);
     const LowRankMap map = ridge.reduce(shared_lambda(), recipe_.projector.rank, metric_RNHH);
     parameters["encoder.weight"].copy_(map.encoder_rF.unsqueeze(0));
@@ -199,77 +175,94 @@ class ClosedForm {
     parameters["decoder.bias"].copy_(map.decoder_bias_RD);
   }
 
+  bool needs_receiver() const {
+    return recipe_.projector.kind == "low_rank" && recipe_.fit.metric == "attention";
+  }
+
   at::Tensor attention_metric() {
-    const Decoder receiver = Decoder::load(recipe_.fit.receiver);
-    KvGeometry named = receiver.geometry();
-    named.model = projector_->receiver().model;
-    if (named != projector_->receiver()) {
-      throw std::runtime_error(
-          "fit.receiver " + recipe_.fit.receiver + " is not the receiver of the dataset (" +
-          projector_->receiver().model + "). Give the folder that was captured");
-    }
-    if (!dataset_->has_token_ids()) {
-      throw std::runtime_error(
-          recipe_.dataset.folder +
-          " has no token_ids, which fit.metric attention reads. Capture it with "
-          "kvalign capture, or use fit.metric variance");
-    }
     // Evenly spread over the training split, so that every kind of text is met.
     const auto wanted =
         std::min<size_t>(static_cast<size_t>(recipe_.fit.metric_sequences), split_.train.size());
-    AttentionMetric metric(receiver, num_skipped_tokens(recipe_.dataset, *dataset_));
+    AttentionMetric metric(*receiver_, num_skipped_tokens(recipe_.dataset, *dataset_));
     for (size_t i = 0; i < wanted; ++i) {
       const int64_t sequence = split_.train[i * split_.train.size() / wanted];
       metric.add(dataset_->read({sequence}).token_ids);
       observer_.on_progress("attention metric", static_cast<int64_t>(i) + 1,
                             static_cast<int64_t>(wanted));
-      if (control_.stop_requested && control_.stop_requested()) throw Stopped();
+      if (control_.stop_requested && control_.stop_requested()) throw FitStopped();
     }
     return metric.finish();
   }
 
-  void save() {
-    nlohmann::ordered_json metrics = {{"lambda", lambda_R_}};
-    if (!error_R_.empty()) {
-      // Share of the variance, as the reconstruction's r2 has it but over sampled outputs.
-      metrics["validation"] = {{"unexplained", error_R_}, {"mean_unexplained", mean_error_}};
-    }
-    write_file_atomically((folder_ / "config.yaml").string(), options_to_yaml(recipe_));
-    MetricsLog log((folder_ / "metrics.jsonl").string(), 0);
-    log.event("closed_form", metrics);
-    log.sync();
-    save_checkpoint(checkpoint(),
-                    {.projector = projector_,
-                     .recipe = options_to_yaml(recipe_),
-                     .metrics = metrics.dump(),
-                     .dataset_sha256 = dataset_->sha256(),
-                     .split_sha256 = split_.sha256,
-                     .num_sinks = dataset_->index().num_sinks,
-                     .skip_first_tokens = num_skipped_tokens(recipe_.dataset, *dataset_)});
-    observer_.on_save("checkpoint", checkpoint());
-  }
-
   const Recipe& recipe_;
   const DistillControl& control_;
-  TrainObserver silent_;
   TrainObserver& observer_;
   std::shared_ptr<const PairedDataset> dataset_;
-  Split split_;
-  std::shared_ptr<KvProjector> projector_;
-  std::filesystem::path folder_, statistics_;
-  std::vector<double> lambdas_, lambda_R_, error_R_;
-  double mean_error_ = std::numeric_limits<double>::infinity();
+  const Split& split_;
+  KvProjector& projector_;
+  std::filesystem::path statistics_;
+  std::shared_ptr<const Decoder> receiver_;  // where the metric needs it
+  std::vector<double> lambdas_;
   at::Tensor mean_error_L_;
+  ClosedFormReport report_{.mean_unexplained = std::numeric_limits<double>::infinity()};
 };
+
+// A run folder that holds a checkpoint is left alone unless the run may go on.
+void check_run_folder(const Recipe& recipe, const std::string& checkpoint, bool resume) {
+  if (!std::filesystem::exists(checkpoint) || resume) return;
+  throw std::runtime_error(recipe.run_folder + ": holds a run already (" + checkpoint +
+                           "). Choose another run_folder, or delete this one");
+}
 
 }  // namespace
 
+ClosedFormReport solve_in_closed_form(const Recipe& recipe, const DistillControl& control,
+                                      std::shared_ptr<const PairedDataset> dataset,
+                                      const Split& split, KvProjector& projector) {
+  return ClosedForm(recipe, control, std::move(dataset), split, projector).solve();
+}
+
 DistillResult fit_in_closed_form(const Recipe& recipe, const DistillControl& control) {
-  try {
-    return ClosedForm(recipe, control).run();
-  } catch (const Stopped&) {
-    return {.interrupted = true};
+  const std::filesystem::path folder(recipe.run_folder);
+  const std::string checkpoint = (folder / "checkpoint.safetensors").string();
+  check_run_folder(recipe, checkpoint, control.resume);
+  std::filesystem::create_directories(folder);
+  const auto dataset = open_dataset(recipe.dataset);
+  const Split split = split_by_sequence(*dataset, recipe.split);
+  const auto projector = std::make_shared<KvProjector>(
+      recipe.projector, dataset->index().sender.geometry, dataset->index().receiver.geometry);
+  BatchLoader loader(dataset, split.train, loader_options(recipe, *dataset, /*shuffle=*/false));
+  TrainObserver& observer = observer_of(control);
+  observer.on_start({.num_parameters = projector->projector().num_parameters(),
+                     .train_sequences = static_cast<int64_t>(split.train.size()),
+                     .train_tokens = loader.num_tokens(),
+                     .validation_sequences = static_cast<int64_t>(split.validation.size()),
+                     .steps_per_epoch = 1,
+                     .total_steps = 1});
+  const ClosedFormReport report = solve_in_closed_form(recipe, control, dataset, split, *projector);
+  nlohmann::ordered_json metrics = {{"lambda", report.lambda_R}};
+  if (!report.unexplained_R.empty()) {
+    // Share of the variance, as the reconstruction's r2 has it but over sampled outputs.
+    metrics["validation"] = {{"unexplained", report.unexplained_R},
+                             {"mean_unexplained", report.mean_unexplained}};
   }
+  write_file_atomically((folder / "config.yaml").string(), options_to_yaml(recipe));
+  MetricsLog log((folder / "metrics.jsonl").string(), 0);
+  log.event("closed_form", metrics);
+  log.sync();
+  save_checkpoint(checkpoint, {.projector = projector,
+                               .recipe = options_to_yaml(recipe),
+                               .metrics = metrics.dump(),
+                               .dataset_sha256 = dataset->sha256(),
+                               .split_sha256 = split.sha256,
+                               .num_sinks = dataset->index().num_sinks,
+                               .skip_first_tokens = num_skipped_tokens(recipe.dataset, *dataset)});
+  observer.on_save("checkpoint", checkpoint);
+  return {.steps = 1,
+          .epochs = 1,
+          .best_loss = report.mean_unexplained,
+          .best_step = report.unexplained_R.empty() ? -1 : 1,
+          .checkpoint = checkpoint};
 }
 
 }  // namespace kvalign

@@ -2,13 +2,33 @@
 // files, so that a refit reads no data), then the solution. Private to train/.
 #pragma once
 
+#include <memory>
+#include <vector>
+
+#include "kvalign/dataset/paired_dataset.h"
+#include "kvalign/dataset/split.h"
+#include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/distiller.h"
 
 namespace kvalign {
 
-/// Writes statistics/{training,validation}.safetensors (fit.statistics), config.yaml, metrics.jsonl
-/// and checkpoint.safetensors. Runs on the CPU. Throws as distill, and std::runtime_error for sums
-/// of other data than the recipe's.
+/// Thrown where control.stop_requested says so; sums that are not complete are not kept.
+struct FitStopped {};
+
+struct ClosedFormReport {
+  std::vector<double> lambda_R;       ///< penalty of each stream
+  std::vector<double> unexplained_R;  ///< share of the validation variance; empty without one
+  double mean_unexplained = 0;        ///< infinite without one
+};
+
+/// Gives `projector` its weights; of raw features and outputs, on the CPU. Writes
+/// training.safetensors and validation.safetensors into fit.statistics where they are missing.
+/// Throws as distill, std::runtime_error for sums of other data than the recipe's, and FitStopped.
+ClosedFormReport solve_in_closed_form(const Recipe& recipe, const DistillControl& control,
+                                      std::shared_ptr<const PairedDataset> dataset,
+                                      const Split& split, KvProjector& projector);
+
+/// A whole run with fit.kind ridge: config.yaml, metrics.jsonl and checkpoint.safetensors.
 DistillResult fit_in_closed_form(const Recipe& recipe, const DistillControl& control);
 
 }  // namespace kvalign

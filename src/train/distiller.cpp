@@ -41,8 +41,12 @@ TrainObserver::~TrainObserver() = default;
 
 DistillResult distill(const Recipe& recipe, const DistillControl& control) {
   validate_options(recipe);
-  if (recipe.fit.kind == "ridge") return fit_in_closed_form(recipe, control);
-  return DistillationRun(recipe, control).run();
+  try {
+    if (recipe.fit.kind == "ridge") return fit_in_closed_form(recipe, control);
+    return DistillationRun(recipe, control).run();
+  } catch (const FitStopped&) {
+    return {.interrupted = true};
+  }
 }
 
 DistillationRun::DistillationRun(const Recipe& recipe, const DistillControl& control)
@@ -91,7 +95,13 @@ void DistillationRun::check_same_recipe(const TrainingState& saved) const {
 void DistillationRun::start_new() {
   write_file_atomically(folder_.file("config.yaml"), options_to_yaml(recipe_));
   const Preparation preparation = prepare(recipe_, dataset_, split_, projector_->plan());
-  if (preparation.statistics) projector_->projector().set_standardisation(*preparation.statistics);
+  const bool is_fitted = recipe_.fit.kind == "ridge_then_adamw";
+  if (is_fitted) solve_in_closed_form(recipe_, control_, dataset_, split_, *projector_);
+  if (preparation.statistics && is_fitted) {
+    projector_->projector().standardise_fitted(*preparation.statistics);
+  } else if (preparation.statistics) {
+    projector_->projector().set_standardisation(*preparation.statistics);
+  }
   if (preparation.task_head) task_head_ = preparation.task_head->head;
   make_trainer();
   folder_.metrics().event("start", {{"num_parameters", projector_->projector().num_parameters()},
@@ -128,7 +138,8 @@ void DistillationRun::resume(const TrainingState& saved) {
 void DistillationRun::make_trainer() {
   projector_->projector().to(device_);
   if (task_head_) task_head_ = task_head_->to(device_);
-  loss_ = std::make_unique<MultiTaskLoss>(recipe_.loss, task_head_);
+  loss_ = std::make_unique<MultiTaskLoss>(recipe_.loss, task_head_,
+                                          open_receiver_reading(recipe_, dataset_, device_));
   trainer_ = std::make_unique<ProjectorTrainer>(*projector_, *loss_, recipe_.train, device_);
 }
 

@@ -6,8 +6,9 @@ namespace kvalign {
 void FitOptions::describe(OptionVisitor& visitor) {
   visitor.field({.name = "kind",
                  .help = "adamw: descent on the loss (section train); ridge: closed form, of "
-                         "linear_residual without norm and, by reduced-rank regression, low_rank",
-                 .one_of = {"adamw", "ridge"}},
+                         "linear_residual without norm and, by reduced-rank regression, low_rank; "
+                         "ridge_then_adamw: descent that starts there",
+                 .one_of = {"adamw", "ridge", "ridge_then_adamw"}},
                 kind);
   visitor.field({"statistics",
                  "ridge: folder of the sums over the data, made when missing and read when there; "

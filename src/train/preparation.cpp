@@ -3,6 +3,8 @@
 
 #include <ATen/ATen.h>
 
+#include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "kvalign/loss/pooling.h"
@@ -40,6 +42,40 @@ LoaderOptions loader_options(const Recipe& recipe, const PairedDataset& dataset,
   options.skip_first_tokens = num_skipped_tokens(recipe.dataset, dataset);
   options.seed = recipe.seed;
   return options;
+}
+
+std::shared_ptr<const Decoder> open_receiver(const std::string& folder, const std::string& option,
+                                             const PairedDataset& dataset, c10::Device device) {
+  if (folder.empty()) {
+    throw std::invalid_argument("expected " + option +
+                                ", the Hugging Face folder of the receiver, got nothing");
+  }
+  auto receiver = std::make_shared<const Decoder>(Decoder::load(folder, device));
+  const KvGeometry& expected = dataset.index().receiver.geometry;
+  KvGeometry named = receiver->geometry();
+  named.model = expected.model;
+  if (named != expected) {
+    throw std::runtime_error(option + " " + folder + " is not the receiver of the dataset (" +
+                             expected.model + "). Give the folder that was captured");
+  }
+  if (!dataset.has_token_ids()) {
+    throw std::runtime_error(dataset.folder().string() + " has no token_ids, which " + option +
+                             " reads. Capture it with kvalign capture");
+  }
+  return receiver;
+}
+
+std::shared_ptr<const ReceiverReading> open_receiver_reading(
+    const Recipe& recipe, std::shared_ptr<const PairedDataset> dataset, c10::Device device) {
+  if (recipe.loss.attention == 0 && recipe.loss.kl == 0) return nullptr;
+  auto receiver = open_receiver(recipe.loss.receiver, "loss.receiver", *dataset, device);
+  const auto text = [dataset](int64_t sequence) {
+    const PairedBatch batch = dataset->read({sequence});
+    return ReceiverText{batch.token_ids, batch.receiver_RTD};
+  };
+  return std::make_shared<const ReceiverReading>(
+      std::move(receiver), text, num_skipped_tokens(recipe.dataset, *dataset),
+      recipe.loss.continuation_tokens, recipe.loss.reread);
 }
 
 Preparation prepare(const Recipe& recipe, std::shared_ptr<const PairedDataset> dataset,

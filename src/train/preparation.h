@@ -8,6 +8,7 @@
 
 #include "kvalign/dataset/paired_dataset.h"
 #include "kvalign/dataset/split.h"
+#include "kvalign/loss/receiver_reading.h"
 #include "kvalign/loss/task_head.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/recipe.h"
@@ -22,6 +23,17 @@ struct Preparation {
 /// Throws c10::Error where the task term has a weight and the dataset no labels.
 Preparation prepare(const Recipe& recipe, std::shared_ptr<const PairedDataset> dataset,
                     const Split& split, const FeaturePlan& plan);
+
+/// What the terms `attention` and `kl` read with; null where neither has a weight. Throws
+/// std::invalid_argument without loss.receiver, std::runtime_error for another model than the
+/// dataset's receiver and a dataset without token ids.
+std::shared_ptr<const ReceiverReading> open_receiver_reading(
+    const Recipe& recipe, std::shared_ptr<const PairedDataset> dataset, c10::Device device);
+
+/// The receiver of the dataset from its folder; `option` names where that was given. Throws as
+/// above.
+std::shared_ptr<const Decoder> open_receiver(const std::string& folder, const std::string& option,
+                                             const PairedDataset& dataset, c10::Device device);
 
 /// Loader options with the fields that a recipe keeps elsewhere filled in.
 LoaderOptions loader_options(const Recipe& recipe, const PairedDataset& dataset, bool shuffle);

@@ -49,7 +49,8 @@ StepOutcome ProjectorTrainer::step(const PairedBatch& batch, double learning_rat
   }
   LossValue loss = loss_.compute({.predicted_RTD = std::move(predicted_RTD),
                                   .target_RTD = to_device(batch.receiver_RTD, device_),
-                                  .sequence_offsets = batch.sequence_offsets});
+                                  .sequence_offsets = batch.sequence_offsets,
+                                  .sequences = batch.sequences});
   optimiser_.zero_grad();
   loss.total.backward();
   loss.total = loss.total.detach();
@@ -68,7 +69,8 @@ LossValue ProjectorTrainer::evaluate(const PairedBatch& batch) const {
   const at::NoGradGuard no_grad;
   return loss_.compute({.predicted_RTD = projector_.project(to_device(batch.sender_STd, device_)),
                         .target_RTD = to_device(batch.receiver_RTD, device_),
-                        .sequence_offsets = batch.sequence_offsets});
+                        .sequence_offsets = batch.sequence_offsets,
+                        .sequences = batch.sequences});
 }
 
 SkippedSteps ProjectorTrainer::skipped_steps() const {

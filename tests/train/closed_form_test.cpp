@@ -111,6 +111,27 @@ TEST_F(ClosedForm, GivenLambdaIsTaken) {
   EXPECT_THROWS_WITH(distill(none), "fit.lambda 0 chooses by the validation split");
 }
 
+TEST_F(ClosedForm, DescentStartsFromIt) {
+  distill(recipe("ridge"));
+  Recipe start = recipe("start");
+  start.fit.kind = "ridge_then_adamw";
+  start.train.epochs = 1;
+  start.train.learning_rate = 1e-12;
+  start.loss = {.mse = 1, .cosine = 0, .task = 0};
+  distill(start);  // no step to speak of: the standardised weights are the same function
+  EXPECT_TRUE(
+      at::allclose(weight("start", "linear.weight"), weight("ridge", "linear.weight"), 1e-4, 1e-6));
+  EXPECT_TRUE(
+      at::allclose(weight("start", "linear.bias"), weight("ridge", "linear.bias"), 1e-4, 1e-5));
+  Recipe latents = recipe("latents", "low_rank"), descent = recipe("descent", "low_rank");
+  distill(latents);
+  descent.fit.kind = "ridge_then_adamw";
+  descent.loss = start.loss;
+  descent.train.learning_rate = 1e-3;
+  distill(descent);
+  EXPECT_LT(error("descent"), 1.01 * error("latents"));
+}
+
 TEST_F(ClosedForm, ARunIsNotOverwritten) {
   distill(recipe("first"));
   EXPECT_THROWS_WITH(distill(recipe("first")), "holds a run already");

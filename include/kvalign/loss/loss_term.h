@@ -6,7 +6,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "kvalign/format/export.h"
 
@@ -16,6 +18,8 @@ struct LossInput {
   at::Tensor predicted_RTD;     // floating point; gradients flow into it
   at::Tensor target_RTD;        // the same shape, dtype and device
   at::Tensor sequence_offsets;  // int64 [B + 1] on the CPU: 0 .. T, strictly increasing
+  std::vector<int64_t> sequences =
+      {};  // [B] numbers in the dataset; terms with a receiver need them
 };
 
 class KVALIGN_API LossTerm {

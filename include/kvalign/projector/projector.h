@@ -68,6 +68,11 @@ class KVALIGN_API Projector : public torch::nn::Module {
   // parameters.
   void set_standardisation(const FeatureStatistics& statistics);
 
+  // As set_standardisation, for weights that fit raw features and outputs already: they are changed
+  // so that the function stays. Errors: also c10::Error for norm rms with standardised targets,
+  // whose scale leaves no place for a mean.
+  void standardise_fitted(const FeatureStatistics& statistics);
+
   // Multiplies the statistics into the weights and drops them: the same function of the raw
   // features, the same number of parameters. Does nothing where there are none.
   void fold_standardisation();

@@ -1,0 +1,42 @@
+// Two passes of the receiver a sequence; the one after its own cache is a constant.
+#include "kvalign/loss/kl_term.h"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+
+namespace kvalign {
+
+KlTerm::KlTerm(std::shared_ptr<const ReceiverReading> reading) : reading_(std::move(reading)) {}
+
+std::string KlTerm::name() const {
+  return "kl";
+}
+
+at::Tensor KlTerm::compute(const LossInput& input) const {
+  const int64_t num_sequences = input.sequence_offsets.size(0) - 1;
+  at::Tensor sum;
+  for (int64_t place = 0; place < num_sequences; ++place) {
+    const ReceiverExample example = reading_->example(input, place);
+    const auto log_probabilities = [&](const KvCache& cache) {
+      return reading_->receiver()
+          .forward({.token_ids_BT = example.consumed_1I,
+                    .cache = cache,
+                    .num_logits = example.num_predicted,
+                    .with_cache = false})
+          .logits_BTV[0]
+          .log_softmax(1);
+    };
+    at::Tensor true_MV;
+    {
+      const at::NoGradGuard no_gradients;
+      true_MV = log_probabilities(example.true_cache);
+    }
+    const at::Tensor kl =
+        (true_MV.exp() * (true_MV - log_probabilities(example.projected_cache))).sum(1).mean();
+    sum = sum.defined() ? sum + kl : kl;
+  }
+  return sum / static_cast<double>(num_sequences);
+}
+
+}  // namespace kvalign
