@@ -99,6 +99,7 @@ def ladder_cells(row):
         fixed(whole["ppl"], 2),
         fixed(first["top1"], 3),
         fixed(whole["top1"], 3),
+        *([percent(row["retention_first16"])] if "retention_first16" in row else []),
         percent(row["retention"]),
         fixed(row["kl"], 3),
         fixed(whole["nats_per_byte"], 3),
@@ -111,8 +112,10 @@ def ladder_table(report):
     """Rows of the ladder, the gate's verdict, and what was read where."""
     data, machine = report["ladder_data"], report["machine"]
     first = f"first {data['first_tokens']}"
-    titles = ["row", f"nll {first}", "nll", "ppl", f"top-1 {first}", "top-1", "retention", "KL",
-              "nats/byte", "bytes/token", "ms"]
+    titles = ["row", f"nll {first}", "nll", "ppl", f"top-1 {first}", "top-1",
+              "retention", "KL", "nats/byte", "bytes/token", "ms"]
+    if "retention_first16" in report["ladder"][0]:  # reports of before it was there are shown too
+        titles.insert(titles.index("retention"), f"retention {first}")
     text = markdown_row(titles) + "|" + " --- |" + " ---: |" * (len(titles) - 1) + "\n"
     text += "".join(markdown_row(ladder_cells(row)) for row in report["ladder"])
     cold = data["sender_prefill_ms"]["cold"]

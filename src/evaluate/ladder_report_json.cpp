@@ -27,6 +27,7 @@ json to_json(const LadderRow& row) {
           {"first16", to_json(row.first)},
           {"all", to_json(row.all)},
           {"retention", number(row.retention)},
+          {"retention_first16", number(row.retention_first)},
           {"kl", number(row.kl)},
           {"milliseconds",
            {{"prefill", number(row.milliseconds.prefill)},

@@ -35,13 +35,13 @@ double total_ms(const LadderMilliseconds& steps) {
 
 TextTable scores_table(const LadderReport& report) {
   const std::string first = "first " + std::to_string(report.first_tokens);
-  TextTable table({"row", "nll " + first, "nll", "ppl", "top-1 " + first, "top-1", "retention",
-                   "KL", "nats/byte", "bytes/token", "ms"});
+  TextTable table({"row", "nll " + first, "nll", "ppl", "top-1 " + first, "top-1",
+                   "retention " + first, "retention", "KL", "nats/byte", "bytes/token", "ms"});
   for (const LadderRow& row : report.rows) {
     table.add({row.row, fixed(row.first.nll, 3), fixed(row.all.nll, 3), fixed(row.all.ppl, 2),
-               fixed(row.first.top1, 3), fixed(row.all.top1, 3), percent(row.retention),
-               fixed(row.kl, 3), fixed(row.all.nats_per_byte, 3), fixed(row.bytes_per_token, 1),
-               fixed(total_ms(row.milliseconds), 0)});
+               fixed(row.first.top1, 3), fixed(row.all.top1, 3), percent(row.retention_first),
+               percent(row.retention), fixed(row.kl, 3), fixed(row.all.nats_per_byte, 3),
+               fixed(row.bytes_per_token, 1), fixed(total_ms(row.milliseconds), 0)});
   }
   return table;
 }

@@ -127,15 +127,18 @@ size_t find_role(const std::vector<LadderRowInfo>& rows, RowRole role, const cha
   return found - rows.begin();
 }
 
-// The floor row of lowest nll at `reread`; none where there is no floor row of that reread.
-std::optional<size_t> best_floor(const std::vector<LadderRowInfo>& rows,
-                                 const std::vector<LadderRow>& filled, int64_t reread) {
+// The floor row of lowest nll over `tokens` at `reread`, of reread 0 where that has none.
+// Throws c10::Error where that has none either.
+size_t best_floor(const std::vector<LadderRowInfo>& rows, const std::vector<LadderRow>& filled,
+                  int64_t reread, LadderScores LadderRow::*tokens) {
   std::optional<size_t> best;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].role != RowRole::kFloor || rows[i].reread != reread) continue;
-    if (!best || filled[i].all.nll < filled[*best].all.nll) best = i;
+    if (!best || (filled[i].*tokens).nll < (filled[*best].*tokens).nll) best = i;
   }
-  return best;
+  if (best) return *best;
+  TORCH_CHECK(reread != 0, "fill_statistics: expected a floor row of reread 0, got none.");
+  return best_floor(rows, filled, 0, tokens);
 }
 
 LadderDifference compare(const ScoreTable& table, const std::vector<LadderRowInfo>& rows,
@@ -161,6 +164,15 @@ double retention(const ScoreTable& table, size_t row, size_t floor, size_t ceili
   const auto nats = [&](size_t which) { return table.nats_Q(which, unit).sum().item<double>(); };
   const double room = nats(floor) - nats(ceiling);
   return room > 0 ? (nats(floor) - nats(row)) / room : kUndefined;
+}
+
+// The same over the first tokens, from what the rows say of them.
+double retention_first(const ScoreTable& table, const std::vector<LadderRow>& rows, size_t row,
+                       size_t floor, size_t ceiling) {
+  const auto score =
+      table.unit_of(row, floor) == Unit::kToken ? &LadderScores::nll : &LadderScores::nats_per_byte;
+  const double room = rows[floor].first.*score - rows[ceiling].first.*score;
+  return room > 0 ? (rows[floor].first.*score - rows[row].first.*score) / room : kUndefined;
 }
 
 std::string verdict_on(const LadderDifference& difference) {
@@ -214,9 +226,11 @@ void fill_comparisons(const ScoreTable& table, const std::vector<LadderRowInfo>&
   const size_t sender = find_role(rows, RowRole::kSenderAlone, "the sender alone");
   const size_t ceiling = find_role(rows, RowRole::kTrueCache, "the true cache");
   for (size_t i = 0; i < rows.size(); ++i) {
-    const std::optional<size_t> own = best_floor(rows, report.rows, rows[i].reread);
-    const size_t floor = own ? *own : *best_floor(rows, report.rows, 0);
+    const size_t floor = best_floor(rows, report.rows, rows[i].reread, &LadderRow::all);
     report.rows[i].retention = retention(table, i, floor, ceiling);
+    report.rows[i].retention_first =
+        retention_first(table, report.rows, i,
+                        best_floor(rows, report.rows, rows[i].reread, &LadderRow::first), ceiling);
     for (const size_t against : {sender, floor}) {
       if (i == against) continue;
       report.differences.push_back(compare(table, rows, bootstrap, i, against));
@@ -288,9 +302,7 @@ void fill_statistics(const std::vector<LadderRowInfo>& rows,
   for (LadderRow& row : report.rows) row.sequences = report.sequences;
   const size_t text = find_role(rows, RowRole::kText, "text");
   const size_t ceiling = find_role(rows, RowRole::kTrueCache, "the true cache");
-  const std::optional<size_t> floor = best_floor(rows, report.rows, 0);
-  TORCH_CHECK(floor.has_value(), "fill_statistics: expected a floor row of reread 0, got none.");
-  report.floor = rows[*floor].row;
+  report.floor = rows[best_floor(rows, report.rows, 0, &LadderRow::all)].row;
   const auto faults = ceiling_faults(table, text, ceiling, options.max_ceiling_difference);
   fill_comparisons(table, rows, sequences, options, report);
   report.gate = judge(report, rows[options.judged_row].row, faults);

@@ -38,6 +38,7 @@ LadderReport two_rows() {
                   .first = scores,
                   .all = scores,
                   .retention = 0.714,
+                  .retention_first = 0.652,
                   .kl = 0.2,
                   .milliseconds = {10.4, 2, 5}},
                  {.row = "sender alone",
@@ -75,6 +76,7 @@ TEST(LadderReport, Json) {
   EXPECT_EQ(row["all"]["ppl"], 3.49);
   EXPECT_EQ(row["all"]["top1"], 0.5);
   EXPECT_EQ(row["retention"], 0.714);
+  EXPECT_EQ(row["retention_first16"], 0.652);
   EXPECT_TRUE(json["ladder"][1]["wire"].is_null());
   EXPECT_TRUE(json["ladder"][1]["kl"].is_null());
   EXPECT_TRUE(json["ladder"][1]["milliseconds"]["project"].is_null());
@@ -94,12 +96,13 @@ TEST(LadderReport, Json) {
 
 TEST(LadderReport, Terminal) {
   const std::string text = to_text(two_rows());
-  EXPECT_THAT(text, HasSubstr("row           nll first 16    nll   ppl  top-1 first 16  top-1  "
-                              "retention     KL  nats/byte  bytes/token  ms\n"
-                              "v1 + sinks           1.250  1.250  3.49           0.500  0.500  "
-                              "     71 %  0.200      0.312      12288.0  17\n"
-                              "sender alone         1.250  1.250  3.49           0.500  0.500  "
-                              "        -      -      0.312            -   4\n"));
+  EXPECT_THAT(text,
+              HasSubstr("row           nll first 16    nll   ppl  top-1 first 16  top-1  "
+                        "retention first 16  retention     KL  nats/byte  bytes/token  ms\n"
+                        "v1 + sinks           1.250  1.250  3.49           0.500  0.500  "
+                        "              65 %       71 %  0.200      0.312      12288.0  17\n"
+                        "sender alone         1.250  1.250  3.49           0.500  0.500  "
+                        "                 -          -      -      0.312            -   4\n"));
   EXPECT_THAT(text, HasSubstr("40 held-out sequences of 9 documents: 256 tokens of prefix, 64"));
   EXPECT_THAT(text, HasSubstr("Left out: 3 sequences of documents that the fit has seen, 0 with"));
   EXPECT_THAT(text, HasSubstr("0 ms where it has read the prefix already, 321 ms where not"));

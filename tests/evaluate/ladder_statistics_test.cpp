@@ -88,6 +88,8 @@ TEST(LadderStatistics, RetentionHasTheFloorOfItsOwnReread) {
   EXPECT_NEAR(report.rows[kProjectedLast].retention, (2.0 - 1.2) / (2.0 - 1.0), 1e-12);
   EXPECT_NEAR(report.rows[kTrue].retention, 1, 1e-12);
   EXPECT_NEAR(report.rows[kWrong].retention, 0, 1e-12);
+  EXPECT_NEAR(report.rows[kProjectedRow].retention_first, (3.0 - 1.4) / (3.0 - 1.0), 1e-12);
+  EXPECT_NEAR(report.rows[kProjectedLast].retention_first, (2.0 - 1.2) / (2.0 - 1.0), 1e-12);
 }
 
 TEST(LadderStatistics, DifferencesArePaired) {

@@ -11,6 +11,7 @@
 #include "kvalign/core/files.h"
 #include "kvalign/core/sha256.h"
 #include "kvalign/dataset/token_file.h"
+#include "kvalign/train/distiller.h"
 #include "planted_faults.h"
 #include "tests/support/throws.h"
 #include "tiny_ladder.h"
@@ -20,12 +21,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-std::vector<std::string> names_of(const LadderReport& report) {
-  std::vector<std::string> names;
-  for (const LadderRow& row : report.rows) names.push_back(row.row);
-  return names;
-}
 
 TEST(Ladder, FullGrid) {
   TinyLadder tiny("llama", "qwen3");
@@ -202,60 +197,41 @@ TEST(Ladder, TwoTokenizersCompareBytes) {
   EXPECT_EQ(units, std::set<std::string>{"nats a byte"});
 }
 
-TEST(Ladder, StoppedRunGoesOnToTheSameReport) {
+// From the pairs to a row of the ladder: closed form with the attention metric, then descent
+// through the frozen receiver and the FP8 latent.
+TEST(Ladder, AFitThroughTheReceiverBringsItNearerToItsTrueCache) {
   TinyLadder tiny("llama", "qwen3");
-  tiny.evaluate.baselines = {"pad"};
-  tiny.evaluate.output = tiny.folder.file("whole");
-  const LadderReport whole = tiny.open().climb();
-  tiny.evaluate.output = tiny.folder.file("stopped");
-  int64_t asked = 0;
-  const LadderReport stopped = tiny.open().climb({.stop_requested = [&] { return ++asked > 3; }});
-  EXPECT_TRUE(stopped.interrupted);
-  EXPECT_TRUE(stopped.rows.empty());
-  const std::string path = tiny.folder.file("stopped/ladder.jsonl");
-  std::ofstream(path, std::ios::app) << R"({"sequence": 7, "rows)";  // killed while writing
-  int64_t computed = 0;
-  const LadderReport resumed =
-      tiny.open().climb({.stop_requested = [&] { return ++computed > 99; }});
-  EXPECT_EQ(computed, 5);  // of 8
-  nlohmann::json first, second;
-  add_to_json(whole, first);
-  add_to_json(resumed, second);
-  EXPECT_EQ(first["differences"], second["differences"]);
-  for (size_t row = 0; row < first["ladder"].size(); ++row) {
-    first["ladder"][row].erase("milliseconds");
-    second["ladder"][row].erase("milliseconds");
-    EXPECT_EQ(first["ladder"][row], second["ladder"][row]);
-  }
-}
-
-TEST(Ladder, ALadderWithMoreRowsComputesThoseAlone) {
-  TinyLadder tiny("llama", "qwen3");
+  Recipe recipe = tiny.recipe;
+  recipe.projector = {
+      .kind = "low_rank", .rank = 4, .layer_map = {.kind = "all", .features = "both"}};
+  recipe.fit = {.kind = "ridge",
+                .statistics = tiny.folder.file("sums"),
+                .lambda = 1,
+                .metric = "attention",
+                .receiver = tiny.options.receiver};
+  recipe.loss = {.mse = 0,
+                 .cosine = 0,
+                 .task = 0,
+                 .kl = 1,
+                 .receiver = tiny.options.receiver,
+                 .continuation_tokens = 9};
+  recipe.train = {.epochs = 4, .learning_rate = 3e-3};
+  recipe.run_folder = tiny.folder.file("closed");
+  const std::string closed = distill(recipe).checkpoint;
+  recipe.fit.kind = "ridge_then_adamw";
+  recipe.run_folder = tiny.folder.file("descent");
+  const DistillResult result = distill(recipe);
+  EXPECT_EQ(result.epochs, 4);
+  tiny.evaluate.checkpoints = {"closed=" + closed, "descent=" + result.checkpoint};
   tiny.evaluate.baselines = {};
-  tiny.evaluate.output = tiny.folder.file("grown");
-  tiny.open().climb();
-  tiny.evaluate.baselines = {"pad"};
-  const LadderReport grown = tiny.open().climb();
-  std::set<std::string> added;
-  std::ifstream file(tiny.folder.file("grown/ladder.jsonl"));
-  int64_t number = 0;
-  for (std::string line; std::getline(file, line); ++number) {
-    const nlohmann::json json = nlohmann::json::parse(line);
-    // The first run wrote a first line, times and 8 texts; the second its own times and 8 texts.
-    if (number <= 10 || !json.contains("sequence")) continue;
-    for (const auto& row : json["rows"].items()) added.insert(row.key());
-  }
-  EXPECT_EQ(number, 19);
-  EXPECT_EQ(added, (std::set<std::string>{"pad + sinks, sinks 2, reread 0, of pad",
-                                          "pad + sinks + last 3, sinks 2, reread 3, of pad",
-                                          "pad + last 3, sinks 0, reread 3, of pad",
-                                          "pad, sinks 0, reread 0, of pad"}));
-  tiny.evaluate.output = "";
-  const LadderReport whole = tiny.open().climb();
-  ASSERT_EQ(names_of(grown), names_of(whole));
-  for (size_t row = 0; row < whole.rows.size(); ++row) {
-    EXPECT_NEAR(grown.rows[row].all.nll, whole.rows[row].all.nll, 1e-5) << whole.rows[row].row;
-  }
+  const LadderReport report = tiny.open().climb();
+  EXPECT_LT(row_of(report, "descent + sinks").kl, row_of(report, "closed + sinks").kl);
+  recipe.loss.receiver = tiny.options.sender;
+  recipe.run_folder = tiny.folder.file("wrong");
+  EXPECT_THROWS_WITH(distill(recipe), "is not the receiver of the dataset");
+  recipe.loss.receiver = "";
+  recipe.run_folder = tiny.folder.file("none");
+  EXPECT_THROWS_WITH(distill(recipe), "expected loss.receiver");
 }
 
 TEST(Ladder, LatentsCrossInTheirOwnBytesAndSmallerRanksAreRowsOfTheirOwn) {
@@ -277,26 +253,6 @@ TEST(Ladder, LatentsCrossInTheirOwnBytesAndSmallerRanksAreRowsOfTheirOwn) {
   }
   tiny.evaluate.checkpoints.back() = path + "#7";
   EXPECT_THROWS_WITH(tiny.open(), "expected 1 .. 6, got 7");
-}
-
-TEST(Ladder, OtherOptionsOrCheckpointStartAnew) {
-  TinyLadder tiny("llama", "llama");
-  tiny.evaluate.baselines = {};
-  tiny.evaluate.output = tiny.folder.file("out");
-  const auto texts_computed = [&] {
-    int64_t asked = 0;
-    tiny.open().climb({.stop_requested = [&] { return ++asked > 99; }});
-    return asked;
-  };
-  EXPECT_EQ(texts_computed(), 8);
-  EXPECT_EQ(texts_computed(), 0);
-  tiny.evaluate.bootstrap_resamples = 50;  // decides no score
-  tiny.options.sequences = 5;
-  EXPECT_EQ(texts_computed(), 0);
-  tiny.options.wire = "bfloat16";
-  EXPECT_EQ(texts_computed(), 5);
-  tiny.save_checkpoint_of(/*identity=*/true);
-  EXPECT_EQ(texts_computed(), 5);
 }
 
 TEST(Ladder, RefusesWhatIsNotHeldOut) {

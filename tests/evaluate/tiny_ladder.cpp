@@ -181,6 +181,12 @@ void TinyLadder::add_side(const std::string& prefix, const std::vector<TinyText>
   tensors_.push_back({prefix + "sequence_offsets", at::tensor(offsets, at::kLong)});
 }
 
+std::vector<std::string> names_of(const LadderReport& report) {
+  std::vector<std::string> names;
+  for (const LadderRow& row : report.rows) names.push_back(row.row);
+  return names;
+}
+
 const LadderRow& row_of(const LadderReport& report, const std::string& name) {
   const auto found = std::find_if(report.rows.begin(), report.rows.end(),
                                   [&](const LadderRow& row) { return row.row == name; });

@@ -70,6 +70,9 @@ class TinyLadder {
   nlohmann::json metadata_;
 };
 
+/// Of all rows, in order.
+std::vector<std::string> names_of(const LadderReport& report);
+
 /// Throws std::runtime_error where the report has no such row.
 const LadderRow& row_of(const LadderReport& report, const std::string& name);
 

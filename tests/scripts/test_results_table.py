@@ -33,9 +33,9 @@ def ladder_report():
     row = {"first16": scores, "all": scores | {"nll": 1.5}, "bytes_per_token": 12288.5}
     return report() | {
         "ladder": [
-            row | {"row": "v1 + sinks", "retention": 0.714, "kl": 0.2,
+            row | {"row": "v1 + sinks", "retention": 0.714, "retention_first16": 0.652, "kl": 0.2,
                    "milliseconds": {"prefill": 10.4, "project": 2.0, "continue": 5.0}},
-            row | {"row": "sender alone", "retention": -0.1, "kl": None,
+            row | {"row": "sender alone", "retention": -0.1, "retention_first16": None, "kl": None,
                    "milliseconds": {"prefill": None, "project": None, "continue": 4.4}},
         ],
         "ladder_data": {
@@ -84,11 +84,12 @@ class ResultsTableTest(unittest.TestCase):
         self.assertEqual(self.run_script().returncode, 0)
         self.assertEqual(self.run_script("--check").returncode, 0)
         text = (self.path / "README.md").read_text()
-        self.assertIn("| row | nll first 16 | nll | ppl | top-1 first 16 | top-1 | retention | KL |",
+        self.assertIn("| row | nll first 16 | nll | ppl | top-1 first 16 | top-1 | "
+                      "retention first 16 | retention | KL |",
                       text)
-        self.assertIn("| v1 + sinks | 1.250 | 1.500 | 3.49 | 0.500 | 0.500 | 71 % | 0.200 | 0.312 | "
+        self.assertIn("| v1 + sinks | 1.250 | 1.500 | 3.49 | 0.500 | 0.500 | 65 % | 71 % | 0.200 | 0.312 | "
                       "12,288.5 | 17 |\n", text)
-        self.assertIn("| -10 % | - | 0.312 | 12,288.5 | 4 |\n", text)
+        self.assertIn("| - | -10 % | - | 0.312 | 12,288.5 | 4 |\n", text)
         self.assertIn("\nv1 + sinks keeps 71 %.\n", text)
         self.assertIn("40 held-out sequences of 9 documents", text)
         self.assertIn("sender's prefill (321 ms cold, 0 warm)", text)

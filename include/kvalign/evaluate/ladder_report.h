@@ -45,6 +45,7 @@ struct LadderRow {
   /// (floor - x) / (floor - true cache) of the nll: 1 is the true cache, 0 the floor: the best of
   /// the rows that carry nothing of this context.
   double retention = kUndefined;
+  double retention_first = kUndefined;  ///< over the first 16, with the best floor of those
   double kl = kUndefined;  ///< nats a token, true cache || row; NaN where vocabularies differ
   LadderMilliseconds milliseconds = {};
 };
