@@ -21,20 +21,22 @@ constexpr int64_t kTokens = 15, kSinks = 2, kPredicted = 5;
 // Two sequences of 15 tokens; a batch of them lacks the sinks.
 class ReceiverTerms : public ::testing::TestWithParam<std::string> {
  protected:
-  ReceiverTerms() : receiver_(std::make_shared<Decoder>(Decoder::load(golden_decoder(GetParam())))) {
+  ReceiverTerms()
+      : receiver_(std::make_shared<Decoder>(Decoder::load(golden_decoder(GetParam())))) {
     const at::NoGradGuard no_gradients;
     for (const int64_t first : {7, 31}) {
       const at::Tensor tokens = at::arange(first, first + kTokens, at::kLong);
-      texts_.push_back({tokens, receiver_->forward({.token_ids_BT = tokens.unsqueeze(0)})
-                                    .cache->streams()});
+      texts_.push_back(
+          {tokens, receiver_->forward({.token_ids_BT = tokens.unsqueeze(0)}).cache->streams()});
     }
   }
 
   std::shared_ptr<const ReceiverReading> reading(int64_t reread = 0,
                                                  int64_t predicted = kPredicted) const {
     return std::make_shared<const ReceiverReading>(
-        receiver_, [this](int64_t sequence) { return texts_.at(static_cast<size_t>(sequence - 40)); },
-        kSinks, predicted, reread);
+        receiver_,
+        [this](int64_t sequence) { return texts_.at(static_cast<size_t>(sequence - 40)); }, kSinks,
+        predicted, reread);
   }
 
   // Projected caches that are off by `error` everywhere.
@@ -111,9 +113,9 @@ TEST_P(ReceiverTerms, AttentionOfTheFirstLayerIsTheDecodersOwn) {
         .attention_BTE;
   };
   const std::vector<at::Tensor> own = outputs(example.true_cache);
-  const double expected = ((outputs(example.projected_cache)[0] - own[0]).square().sum() /
-                           own[0].square().sum())
-                              .item<double>();
+  const double expected =
+      ((outputs(example.projected_cache)[0] - own[0]).square().sum() / own[0].square().sum())
+          .item<double>();
   // All layers but the first without an error.
   LossInput first = batch;
   first.predicted_RTD = batch.target_RTD.clone();
@@ -123,9 +125,9 @@ TEST_P(ReceiverTerms, AttentionOfTheFirstLayerIsTheDecodersOwn) {
   }
   first.sequence_offsets = at::tensor({int64_t{0}, kTokens - kSinks});
   first.sequences = {40};
-  EXPECT_NEAR(AttentionTerm(reading()).compute(first).item<double>() *
-                  static_cast<double>(num_layers),
-              expected, 1e-4 * expected);
+  EXPECT_NEAR(
+      AttentionTerm(reading()).compute(first).item<double>() * static_cast<double>(num_layers),
+      expected, 1e-4 * expected);
 }
 
 TEST_P(ReceiverTerms, GradientsAreThoseOfTheValue) {
@@ -159,8 +161,8 @@ TEST_P(ReceiverTerms, SaysWhatItExpects) {
   EXPECT_THROWS_WITH(KlTerm(reading()).compute(batch), "a batch that names its 2 sequences, got 0");
   EXPECT_THROWS_WITH(MultiTaskLoss({.task = 0, .kl = 1}, std::nullopt), "Set loss.receiver");
   EXPECT_THROWS_WITH(MultiTaskLoss({.task = 0, .kl = -1}, std::nullopt, reading()), "kl -1");
-  const MultiTaskLoss loss({.mse = 0, .cosine = 0, .task = 0, .attention = 1, .kl = 1}, std::nullopt,
-                           reading());
+  const MultiTaskLoss loss({.mse = 0, .cosine = 0, .task = 0, .attention = 1, .kl = 1},
+                           std::nullopt, reading());
   EXPECT_EQ(loss.term_names(), (std::vector<std::string>{"attention", "kl"}));
 }
 
