@@ -32,11 +32,22 @@ void check_recipe(const Recipe& recipe, const KvProjector& projector) {
         "fit.kind ridge: expected projector.kind linear_residual or low_rank with norm none, got " +
         kind + " with norm " + norm + ". A norm or a GELU has no closed form: use fit.kind adamw");
   }
+  if (recipe.fit.lambda == 0 && recipe.split.validation == 0) {
+    throw std::invalid_argument(
+        "fit.lambda 0 chooses by the validation split, but split.validation is 0. Give fit.lambda "
+        "a "
+        "value");
+  }
 }
 
 TrainObserver& observer_of(const DistillControl& control) {
   static TrainObserver silent;
   return control.observer ? *control.observer : silent;
+}
+
+std::string identity_of(const SafetensorsFile& file) {
+  const auto found = file.metadata().find(kIdentity);
+  return found == file.metadata().end() ? "nothing" : found->second;
 }
 
 class ClosedForm {
@@ -92,8 +103,7 @@ class ClosedForm {
     const std::string path = (statistics_ / (part + ".safetensors")).string();
     if (std::filesystem::exists(path)) {
       const SafetensorsFile file = SafetensorsFile::open(path);
-      const auto found = file.metadata().find(kIdentity);
-      const std::string came = found == file.metadata().end() ? "nothing" : found->second;
+      const std::string came = identity_of(file);
       if (came != identity(part)) {
         throw std::runtime_error(path + ": expected sums of " + identity(part) + ", got " + came +
                                  ". Give fit.statistics another folder, or delete this file");
@@ -115,26 +125,34 @@ class ClosedForm {
     return statistics;
   }
 
+  // Other data is welcome, sums of another part or of features in another order are not.
+  void check_mergeable(const SafetensorsFile& file) const {
+    const auto own = nlohmann::json::parse(identity("training"));
+    const auto other = nlohmann::json::parse(identity_of(file), nullptr, /*exceptions=*/false);
+    for (const char* key : {"part", "layer_map", "skip_first_tokens", "alignment"}) {
+      const std::string came =
+          other.is_object() && other.contains(key) ? other[key].dump() : "none";
+      if (came == own[key].dump()) continue;
+      throw std::runtime_error(file.path() + ": expected sums with " + key + " " + own[key].dump() +
+                               ", got " + came +
+                               ". Only training sums made with one recipe's "
+                               "settings can be merged");
+    }
+  }
+
   RidgeStatistics merged_training_sums() {
     RidgeStatistics statistics = sums("training", split_.train);
     for (const std::string& path : recipe_.fit.merge) {
-      statistics.merge(RidgeStatistics::from_file(SafetensorsFile::open(path)));
+      const SafetensorsFile file = SafetensorsFile::open(path);
+      check_mergeable(file);
+      statistics.merge(RidgeStatistics::from_file(file));
     }
     return statistics;
   }
 
   void choose_lambdas(const Ridge& ridge, const std::optional<RidgeStatistics>& validation) {
     const auto streams = static_cast<size_t>(projector_.projector().shape().num_streams);
-    if (recipe_.fit.lambda > 0 || !validation) {
-      if (recipe_.fit.lambda == 0) {
-        throw std::invalid_argument(
-            "fit.lambda 0 chooses by the validation split, but split.validation is 0. Give "
-            "fit.lambda a value");
-      }
-      lambdas_ = {recipe_.fit.lambda};
-    } else {
-      lambdas_ = default_lambdas();
-    }
+    lambdas_ = recipe_.fit.lambda > 0 ? std::vector<double>{recipe_.fit.lambda} : default_lambdas();
     report_.lambda_R.assign(streams, lambdas_.front());
     if (!validation) return;
     observer_.on_progress("held-out error of " + std::to_string(lambdas_.size()) + " penalties", 0,

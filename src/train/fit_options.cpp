@@ -14,8 +14,11 @@ void FitOptions::describe(OptionVisitor& visitor) {
                  "ridge: folder of the sums over the data, made when missing and read when there; "
                  "empty: `statistics` in the run folder"},
                 statistics);
-  visitor.field({"merge", "ridge: files of training sums that are added to the dataset's own"},
-                merge);
+  visitor.field(
+      {"merge",
+       "ridge: files of training sums that are added to the dataset's own; a ladder cannot "
+       "know their documents: keep those that it reads out of them"},
+      merge);
   visitor.field({"lambda",
                  "ridge: penalty in units of a feature's variance; 0: for each stream the best on "
                  "the validation split",

@@ -95,6 +95,9 @@ TEST_F(ClosedForm, SumsOfOtherDataAreRefused) {
   other.split.seed = 2;
   EXPECT_THROWS_WITH(distill(other), "expected sums of");
   EXPECT_FALSE(std::filesystem::exists(folder_.file("other/checkpoint.safetensors")));
+  Recipe held_out = recipe("held_out");
+  held_out.fit.merge = {folder_.file("sums/validation.safetensors")};
+  EXPECT_THROWS_WITH(distill(held_out), R"(expected sums with part "training", got "validation")");
 }
 
 TEST_F(ClosedForm, GivenLambdaIsTaken) {
