@@ -23,7 +23,7 @@ def points(report, path):
         name, _, rest = row["row"].partition(" + ")
         projected = rest == "sinks" and name not in BASELINES and row["wire"]
         if projected:
-            found.append((row["bytes_per_token"], retention(report, row), name))
+            found.append((row["bytes_per_token"], row["retention_first16"], name))
     if not found:
         sys.exit(f"plot_rate: {path} has no projected row with exact sinks")
     best = {}
@@ -31,20 +31,6 @@ def points(report, path):
         if size not in best or value > best[size][0]:
             best[size] = (value, name)
     return [(size, *best[size]) for size in sorted(best)]
-
-
-def retention(report, row):
-    """Of the first tokens' nll, between the best floor row and the true cache."""
-    first = {r["row"]: r["first16"]["nll"] for r in report["ladder"]}
-    floor = min(first[r["row"]] for r in report["ladder"] if is_floor(r))
-    return (floor - first[row["row"]]) / (floor - first["true cache"])
-
-
-def is_floor(row):
-    nothing = row["row"] in ("sinks alone", "no cache") or row["row"].startswith(
-        ("wrong document", "mean")
-    )
-    return nothing and row["reread"] == 0
 
 
 def main():
