@@ -268,13 +268,7 @@ DistillResult fit_in_closed_form(const Recipe& recipe, const DistillControl& con
   MetricsLog log((folder / "metrics.jsonl").string(), 0);
   log.event("closed_form", metrics);
   log.sync();
-  save_checkpoint(checkpoint, {.projector = projector,
-                               .recipe = options_to_yaml(recipe),
-                               .metrics = metrics.dump(),
-                               .dataset_sha256 = dataset->sha256(),
-                               .split_sha256 = split.sha256,
-                               .num_sinks = dataset->index().num_sinks,
-                               .skip_first_tokens = num_skipped_tokens(recipe.dataset, *dataset)});
+  save_checkpoint(checkpoint, make_checkpoint(recipe, *dataset, split, projector, metrics.dump()));
   observer.on_save("checkpoint", checkpoint);
   return {.steps = 1,
           .epochs = 1,

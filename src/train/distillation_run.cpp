@@ -195,13 +195,7 @@ void DistillationRun::record(const Validation& validation) {
 void DistillationRun::save_projector(const std::string& path) {
   nlohmann::ordered_json metrics = {{"step", progress_.step}, {"epoch", progress_.epoch}};
   if (!last_validation_.is_null()) metrics["validation"] = last_validation_;
-  save_checkpoint(path, {.projector = projector_,
-                         .recipe = options_to_yaml(recipe_),
-                         .metrics = metrics.dump(),
-                         .dataset_sha256 = dataset_->sha256(),
-                         .split_sha256 = split_.sha256,
-                         .num_sinks = dataset_->index().num_sinks,
-                         .skip_first_tokens = num_skipped_tokens(recipe_.dataset, *dataset_)});
+  save_checkpoint(path, make_checkpoint(recipe_, *dataset_, split_, projector_, metrics.dump()));
   const std::string name = path.substr(path.rfind('/') + 1);
   folder_.metrics().event("checkpoint", {{"step", progress_.step}, {"file", name}});
   observer_.on_save("checkpoint", path);

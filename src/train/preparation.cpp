@@ -36,6 +36,17 @@ void run_pass(BatchLoader& loader, const FeaturePlan& plan, Pass& pass) {
 
 }  // namespace
 
+Checkpoint make_checkpoint(const Recipe& recipe, const PairedDataset& dataset, const Split& split,
+                           std::shared_ptr<KvProjector> projector, std::string metrics) {
+  return {.projector = std::move(projector),
+          .recipe = options_to_yaml(recipe),
+          .metrics = std::move(metrics),
+          .dataset_sha256 = dataset.sha256(),
+          .split_sha256 = split.sha256,
+          .num_sinks = dataset.index().num_sinks,
+          .skip_first_tokens = num_skipped_tokens(recipe.dataset, dataset)};
+}
+
 LoaderOptions loader_options(const Recipe& recipe, const PairedDataset& dataset, bool shuffle) {
   LoaderOptions options = recipe.loader;
   options.shuffle = shuffle && options.shuffle;

@@ -11,6 +11,7 @@
 #include "kvalign/loss/receiver_reading.h"
 #include "kvalign/loss/task_head.h"
 #include "kvalign/projector/kv_projector.h"
+#include "kvalign/train/checkpoint.h"
 #include "kvalign/train/recipe.h"
 
 namespace kvalign {
@@ -34,6 +35,10 @@ std::shared_ptr<const ReceiverReading> open_receiver_reading(
 /// above.
 std::shared_ptr<const Decoder> open_receiver(const std::string& folder, const std::string& option,
                                              const PairedDataset& dataset, c10::Device device);
+
+/// A checkpoint of `projector` with where it comes from; `metrics` is a JSON object.
+Checkpoint make_checkpoint(const Recipe& recipe, const PairedDataset& dataset, const Split& split,
+                           std::shared_ptr<KvProjector> projector, std::string metrics);
 
 /// Loader options with the fields that a recipe keeps elsewhere filled in.
 LoaderOptions loader_options(const Recipe& recipe, const PairedDataset& dataset, bool shuffle);
