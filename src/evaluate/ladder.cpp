@@ -106,14 +106,13 @@ std::vector<LadderRowInfo> infos_of(const std::vector<LadderRowPlan>& plans) {
   return infos;
 }
 
-StatisticsOptions statistics_options(const LadderSetup& setup,
-                                     const std::vector<LadderRowPlan>& plans) {
+StatisticsOptions statistics_options(const LadderSetup& setup, size_t judged) {
   return {.prefix_tokens = setup.options.prefix_tokens,
           .first_tokens = kFirstTokens,
           .one_tokenizer = setup.one_tokenizer,
           .bootstrap_resamples = setup.evaluate.bootstrap_resamples,
           .seed = static_cast<uint64_t>(setup.evaluate.seed),
-          .judged_row = judged_row(plans),
+          .judged_row = judged,
           .max_ceiling_difference = max_ceiling_difference(setup.options.wire)};
 }
 
@@ -163,6 +162,7 @@ LadderReport Ladder::climb(const LadderHooks& hooks) const {
   const LadderSetup& setup = *setup_;
   LadderReport report = describe(setup);
   const std::vector<LadderRowPlan> plans = plan_ladder_rows(setup.options, setup.projectors);
+  const size_t judged = judged_row(setup.options, setup.projectors, plans);
   const std::vector<std::string> keys = keys_of(setup, plans);
   LadderStore store(setup.evaluate.output, hash_of(setup));
   SenderCaches senders(setup);
@@ -186,7 +186,7 @@ LadderReport Ladder::climb(const LadderHooks& hooks) const {
                      static_cast<int64_t>(setup.texts.size()));
     }
   }
-  fill_statistics(infos_of(plans), scores, statistics_options(setup, plans), report);
+  fill_statistics(infos_of(plans), scores, statistics_options(setup, judged), report);
   const LadderTimes times = *store.times(keys);
   for (size_t row = 0; row < plans.size(); ++row) report.rows[row].milliseconds = times.rows[row];
   report.sender_prefill_ms = times.sender_prefill_ms;

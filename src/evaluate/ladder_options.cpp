@@ -39,6 +39,11 @@ void LadderOptions::describe(OptionVisitor& visitor) {
                  .help = "type in which a cache crosses the network",
                  .one_of = {"float32", "float16", "bfloat16"}},
                 wire);
+  visitor.field(
+      {"judge",
+       "name of the checkpoint that the gate is about, with exact sinks and nothing re-read; "
+       "empty: the first one"},
+      judge);
   visitor.field({"gate_tokens", "next-token scores that the identity gate compares", 1},
                 gate_tokens);
 }

@@ -131,11 +131,17 @@ std::vector<LadderRowPlan> plan_ladder_rows(const LadderOptions& options,
   return plans;
 }
 
-size_t judged_row(const std::vector<LadderRowPlan>& plans) {
-  const auto found = std::find_if(plans.begin(), plans.end(), [](const LadderRowPlan& plan) {
-    return plan.source == CacheSource::kProjected;
+size_t judged_row(const LadderOptions& options, const std::vector<Row>& projectors,
+                  const std::vector<LadderRowPlan>& plans) {
+  const std::string& name = options.judge.empty() ? projectors.front().name : options.judge;
+  const auto found = std::find_if(plans.begin(), plans.end(), [&](const LadderRowPlan& plan) {
+    return plan.source == CacheSource::kProjected && projectors[plan.projector].name == name;
   });
-  return found - plans.begin();
+  if (found != plans.end()) return found - plans.begin();
+  std::string known;
+  for (const Row& row : projectors) known += (known.empty() ? "" : ", ") + row.name;
+  throw std::invalid_argument("ladder.judge: expected the name of a checkpoint, got '" + name +
+                              "'; known: " + known);
 }
 
 }  // namespace kvalign

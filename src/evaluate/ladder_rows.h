@@ -30,13 +30,14 @@ struct LadderRowPlan {
   size_t projector = 0;
 };
 
-// In the order of the report. `projectors`: the first is the checkpoint that the gate is about.
-// Throws std::invalid_argument where one has the name of a row that every ladder has.
+// In the order of the report. `projectors`: the first has all cells, and projects the wrong
+// document. Throws std::invalid_argument where one has the name of a row that every ladder has.
 std::vector<LadderRowPlan> plan_ladder_rows(const LadderOptions& options,
                                             const std::vector<Row>& projectors);
 
-// The row that the gate is about: the first projector, exact sinks where there are any, nothing
-// re-read.
-size_t judged_row(const std::vector<LadderRowPlan>& plans);
+// The row that the gate is about: options.judge or the first projector, exact sinks where there are
+// any, nothing re-read. Throws std::invalid_argument where no projector has that name.
+size_t judged_row(const LadderOptions& options, const std::vector<Row>& projectors,
+                  const std::vector<LadderRowPlan>& plans);
 
 }  // namespace kvalign

@@ -226,6 +226,11 @@ TEST(Ladder, AFitThroughTheReceiverBringsItNearerToItsTrueCache) {
   tiny.evaluate.baselines = {};
   const LadderReport report = tiny.open().climb();
   EXPECT_LT(row_of(report, "descent + sinks").kl, row_of(report, "closed + sinks").kl);
+  EXPECT_EQ(report.gate.row, "closed + sinks");
+  tiny.options.judge = "descent";
+  EXPECT_EQ(tiny.open().climb().gate.row, "descent + sinks");
+  tiny.options.judge = "decent";
+  EXPECT_THROWS_WITH(tiny.open().climb(), "got 'decent'; known: closed, descent");
   recipe.loss.receiver = tiny.options.sender;
   recipe.run_folder = tiny.folder.file("wrong");
   EXPECT_THROWS_WITH(distill(recipe), "is not the receiver of the dataset");

@@ -23,6 +23,7 @@ struct KVALIGN_API LadderOptions {
   std::vector<int64_t> reread = {0, 16, 64};
   std::string grid = "full";
   std::string wire = "float16";
+  std::string judge;  ///< name of a checkpoint
   int64_t gate_tokens = 1000;
 
   void describe(OptionVisitor& visitor);
