@@ -48,19 +48,18 @@ KvCache::KvCache(KvGeometry geometry, std::vector<at::Tensor> keys_BNTH,
   }
 }
 
-KvCache KvCache::from_streams(KvGeometry geometry, const at::Tensor& streams_STD) {
+KvCache KvCache::from_streams(KvGeometry geometry, const at::Tensor& streams) {
   const int64_t num_layers = geometry.num_layers;
-  TORCH_CHECK(streams_STD.defined() && streams_STD.dim() == 3 &&
-                  streams_STD.size(0) == 2 * num_layers && streams_STD.size(2) == geometry.width(),
+  TORCH_CHECK(streams.defined() && (streams.dim() == 3 || streams.dim() == 4) &&
+                  streams.size(0) == 2 * num_layers && streams.size(-1) == geometry.width(),
               "KvCache::from_streams: expected [", 2 * num_layers, " streams, tokens, width ",
-              geometry.width(), "] (", geometry.model, "), got ",
-              streams_STD.defined() ? c10::str(streams_STD.sizes()) : "an undefined tensor",
+              geometry.width(), "], or sequences before tokens (", geometry.model, "), got ",
+              streams.defined() ? c10::str(streams.sizes()) : "an undefined tensor",
               ". Were these streams made for another model?");
-  const at::Tensor streams_S1NTH =
-      streams_STD.unflatten(2, {geometry.num_kv_heads, geometry.head_dim})
-          .transpose(1, 2)
-          .unsqueeze(1);
-  const std::vector<at::Tensor> all = streams_S1NTH.unbind(0);
+  const at::Tensor streams_SBTD = streams.dim() == 4 ? streams : streams.unsqueeze(1);
+  const at::Tensor streams_SBNTH =
+      streams_SBTD.unflatten(3, {geometry.num_kv_heads, geometry.head_dim}).transpose(2, 3);
+  const std::vector<at::Tensor> all = streams_SBNTH.unbind(0);
   const auto values = all.begin() + num_layers;
   return KvCache(std::move(geometry), {all.begin(), values}, {values, all.end()});
 }

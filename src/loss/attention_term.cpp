@@ -1,8 +1,7 @@
 // Attention of one layer after two caches. See attention_term.h.
 //
-// Shapes:  I consumed tokens   C cached tokens   S = C + I   Q query heads   N kv heads   H head
-// dim
-//          E hidden size
+// Shapes:  B sequences   I consumed tokens   C cached tokens   S = C + I   Q query heads
+//          N kv heads   H head dim   E hidden size
 #include "kvalign/loss/attention_term.h"
 
 #include <ATen/ATen.h>
@@ -23,7 +22,7 @@ at::Tensor visible(int64_t num_new, int64_t num_all, int64_t window, at::Device 
   return distance.ge(0).logical_and(distance.lt(window));
 }
 
-// [1, Q, I, H] of queries and keys that are rotated.
+// [B, Q, I, H] of queries and keys that are rotated.
 at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
                   const at::Tensor& mask) {
   const int64_t group = queries.size(1) / keys.size(1);
@@ -40,18 +39,18 @@ std::string AttentionTerm::name() const {
   return "attention";
 }
 
-at::Tensor AttentionTerm::compute_one(const ReceiverExample& example) const {
+at::Tensor AttentionTerm::compute_sum(const ReceiverExample& example) const {
   const Decoder& receiver = reading_->receiver();
   const KvGeometry& geometry = receiver.geometry();
   DecoderOutput own;
   {
     const at::NoGradGuard no_gradients;
-    own = receiver.forward({.token_ids_BT = example.consumed_1I,
+    own = receiver.forward({.token_ids_BT = example.consumed_BI,
                             .cache = example.true_cache,
                             .num_logits = 0,
                             .with_attention = true});
   }
-  const int64_t num_new = example.consumed_1I.size(1), num_all = own.cache->num_tokens();
+  const int64_t num_new = example.consumed_BI.size(1), num_all = own.cache->num_tokens();
   const RopeTable rope = make_rope_table(
       at::arange(num_all, at::TensorOptions(at::kLong).device(receiver.device())), *geometry.rope);
   const std::vector<int64_t>& windowed = geometry.sliding_window_layers;
@@ -65,14 +64,15 @@ at::Tensor AttentionTerm::compute_one(const ReceiverExample& example) const {
       return at::cat({projected, all.narrow(2, num_all - num_new, num_new)}, 2);
     };
     const at::Tensor &keys = own.cache->keys(layer), values = own.cache->values(layer);
-    const at::Tensor difference_1QIH =
+    const at::Tensor difference_BQIH =
         attend(own.queries_BQTH[i],
                apply_rope(join(example.projected_cache.keys(layer), keys), rope),
                join(example.projected_cache.values(layer), values), mask) -
         attend(own.queries_BQTH[i], apply_rope(keys, rope), values, mask);
-    const at::Tensor difference_IE = at::linear(difference_1QIH[0].transpose(0, 1).flatten(1),
-                                                receiver.attention_output_weight(layer));
-    const at::Tensor error = difference_IE.square().sum() / own.attention_BTE[i].square().sum();
+    const at::Tensor difference_BIE = at::linear(difference_BQIH.transpose(1, 2).flatten(2),
+                                                 receiver.attention_output_weight(layer));
+    const at::Tensor error =
+        (difference_BIE.square().sum({1, 2}) / own.attention_BTE[i].square().sum({1, 2})).sum();
     sum = sum.defined() ? sum + error : error;
   }
   return sum / static_cast<double>(geometry.num_layers);
@@ -81,8 +81,8 @@ at::Tensor AttentionTerm::compute_one(const ReceiverExample& example) const {
 at::Tensor AttentionTerm::compute(const LossInput& input) const {
   const int64_t num_sequences = input.sequence_offsets.size(0) - 1;
   at::Tensor sum;
-  for (int64_t place = 0; place < num_sequences; ++place) {
-    const at::Tensor error = compute_one(reading_->example(input, place));
+  for (const ReceiverExample& example : reading_->examples(input)) {
+    const at::Tensor error = compute_sum(example);
     sum = sum.defined() ? sum + error : error;
   }
   return sum / static_cast<double>(num_sequences);

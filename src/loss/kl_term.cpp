@@ -1,4 +1,5 @@
-// Two passes of the receiver a sequence; the one after its own cache is a constant.
+// Two passes of the receiver over sequences of one length; the one after its own cache is a
+// constant.
 #include "kvalign/loss/kl_term.h"
 
 #include <ATen/ATen.h>
@@ -16,24 +17,24 @@ std::string KlTerm::name() const {
 at::Tensor KlTerm::compute(const LossInput& input) const {
   const int64_t num_sequences = input.sequence_offsets.size(0) - 1;
   at::Tensor sum;
-  for (int64_t place = 0; place < num_sequences; ++place) {
-    const ReceiverExample example = reading_->example(input, place);
+  for (const ReceiverExample& example : reading_->examples(input)) {
     const auto log_probabilities = [&](const KvCache& cache) {
       return reading_->receiver()
-          .forward({.token_ids_BT = example.consumed_1I,
+          .forward({.token_ids_BT = example.consumed_BI,
                     .cache = cache,
                     .num_logits = example.num_predicted,
                     .with_cache = false})
-          .logits_BTV[0]
-          .log_softmax(1);
+          .logits_BTV.log_softmax(2);
     };
-    at::Tensor true_MV;
+    at::Tensor true_BMV;
     {
       const at::NoGradGuard no_gradients;
-      true_MV = log_probabilities(example.true_cache);
+      true_BMV = log_probabilities(example.true_cache);
     }
-    const at::Tensor kl =
-        (true_MV.exp() * (true_MV - log_probabilities(example.projected_cache))).sum(1).mean();
+    const at::Tensor kl = (true_BMV.exp() * (true_BMV - log_probabilities(example.projected_cache)))
+                              .sum(2)
+                              .mean(1)
+                              .sum();
     sum = sum.defined() ? sum + kl : kl;
   }
   return sum / static_cast<double>(num_sequences);

@@ -58,12 +58,19 @@ class LowRank : public Projector {
 
  protected:
   at::Tensor project(const at::Tensor& features_GTF) override {
-    const at::Tensor latent_1Tr =
-        through_wire(encoder_->forward(features_GTF), options().latent_wire);
+    at::Tensor latent_1Tr = through_wire(encoder_->forward(features_GTF), options().latent_wire);
+    if (used_rank() > 0) latent_1Tr = latent_1Tr * beginning_r(latent_1Tr);
     const at::Tensor output_RTD = decoder_->forward(latent_1Tr);
     return output_scale().defined()
                ? at::addcmul(output_mean().unsqueeze(1), output_RTD, output_scale().unsqueeze(1))
                : output_RTD;
+  }
+
+  // 1 for the numbers in use, 0 for the others.
+  at::Tensor beginning_r(const at::Tensor& like) const {
+    return at::arange(options().rank, like.options().dtype(at::kLong))
+        .lt(used_rank())
+        .to(like.scalar_type());
   }
 
   void fold_features(const Statistics& statistics) override {

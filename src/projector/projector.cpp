@@ -33,10 +33,12 @@ void ProjectorOptions::describe(OptionVisitor& visitor) {
                  .minimum = 0,
                  .exclusive_minimum = true},
                 norm_epsilon);
-  visitor.field({.name = "hidden_size",
-                 .help = "mlp: width between its two linear maps, for each stream",
-                 .minimum = 1},
-                hidden_size);
+  visitor.field(
+      {.name = "hidden_size",
+       .help = "mlp: width between its two linear maps, for each stream; residual_mlp: for "
+               "each group of streams that read the same features",
+       .minimum = 1},
+      hidden_size);
   visitor.field({.name = "rank", .help = "low_rank: numbers of the latent", .minimum = 1}, rank);
   visitor.field({.name = "latent_wire",
                  .help = "low_rank: type in which the latent is sent",
@@ -81,6 +83,15 @@ at::Tensor Projector::forward(const at::Tensor& features_GTF) {
   }
   return project((features_GTF - feature_statistics_->mean.unsqueeze(1))
                      .div_(feature_statistics_->scale.unsqueeze(1)));
+}
+
+void Projector::use_rank(int64_t rank) {
+  TORCH_CHECK(rank == 0 || options_.kind == "low_rank",
+              "Projector::use_rank: expected kind low_rank, got ", options_.kind,
+              ", which has no latent");
+  TORCH_CHECK(rank >= 0 && rank <= options_.rank, "Projector::use_rank: expected 0 .. ",
+              options_.rank, ", got ", rank);
+  used_rank_ = rank;
 }
 
 int64_t Projector::num_parameters() const {

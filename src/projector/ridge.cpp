@@ -98,11 +98,15 @@ at::Tensor Ridge::held_out_error(const RidgeStatistics& held_out,
         columns(about(held_out.output_products()[g], held_out.feature_sums()[g], output_sums_GO[g],
                       mean_GF_[g], output_mean_GO[g], n)) /
         scale_F.unsqueeze(1);
+    // In the eigenbasis a penalty only scales the weights' rows.
+    const at::Tensor& basis_FF = eigenvectors_GFF_[g];
+    const at::Tensor rotated_FF = basis_FF.t().mm(products_FF).mm(basis_FF);
+    const at::Tensor rotated_cross_FO = basis_FF.t().mm(cross_FO);
     const at::Tensor projected_FO = columns(projected_GFO_[g]);
     for (size_t i = 0; i < lambdas.size(); ++i) {
-      const at::Tensor weights_FO =
-          standardised_weights(g, at::full({1}, lambdas[i], at::kDouble), projected_FO);
-      const at::Tensor change_O = (weights_FO * (products_FF.mm(weights_FO) - 2 * cross_FO)).sum(0);
+      const at::Tensor weights_FO = projected_FO / (eigenvalues_GF_[g] + lambdas[i]).unsqueeze(1);
+      const at::Tensor change_O =
+          (weights_FO * (rotated_FF.mm(weights_FO) - 2 * rotated_cross_FO)).sum(0);
       error_LR[static_cast<int64_t>(i)].narrow(0, g * streams, streams) +=
           change_O.view({streams, -1}).sum(1);
     }

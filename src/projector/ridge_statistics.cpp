@@ -72,6 +72,37 @@ void RidgeStatistics::merge(const RidgeStatistics& other) {
   }
 }
 
+RidgeStatistics RidgeStatistics::restricted_to(const FeaturePlan& plan) const {
+  const auto& groups = plan.group_streams();
+  const int64_t width = plan.num_features() / static_cast<int64_t>(groups.front().size());
+  TORCH_CHECK(shape_.num_groups == 1 && shape_.num_streams == plan.num_streams() &&
+                  shape_.num_features == plan.num_sender_streams() * width,
+              "RidgeStatistics::restricted_to: expected sums of one group of ",
+              plan.num_sender_streams() * width, " features and ", plan.num_streams(),
+              " streams, got ", shape_.num_groups, " of ", shape_.num_features, " and ",
+              shape_.num_streams, ". Make them with layer map all and features both");
+  const at::NoGradGuard no_gradients;
+  RidgeStatistics part({.num_groups = plan.num_groups(),
+                        .num_features = plan.num_features(),
+                        .num_streams = shape_.num_streams,
+                        .width = shape_.width});
+  part.num_tokens_.copy_(num_tokens_);
+  part.output_sums_RD_.copy_(output_sums_RD_);
+  part.output_squares_RD_.copy_(output_squares_RD_);
+  const int64_t outputs = part.output_products_GFO_.size(2);
+  for (int64_t g = 0; g < plan.num_groups(); ++g) {
+    const at::Tensor streams = at::tensor(groups[static_cast<size_t>(g)]);
+    const at::Tensor places_F =
+        (streams.unsqueeze(1) * width + at::arange(width, at::kLong)).flatten();
+    part.feature_products_GFF_[g].copy_(
+        feature_products_GFF_[0].index_select(0, places_F).index_select(1, places_F));
+    part.output_products_GFO_[g].copy_(
+        output_products_GFO_[0].narrow(1, g * outputs, outputs).index_select(0, places_F));
+    part.feature_sums_GF_[g].copy_(feature_sums_GF_[0].index_select(0, places_F));
+  }
+  return part;
+}
+
 std::vector<NamedTensor> RidgeStatistics::tensors() const {
   return {{"num_tokens", num_tokens_},
           {"feature_products", feature_products_GFF_},

@@ -10,9 +10,9 @@
 #include <optional>
 #include <stdexcept>
 
+#include "closed_form_sums.h"
 #include "kvalign/core/files.h"
-#include "kvalign/core/options_json.h"
-#include "kvalign/core/safetensors.h"
+#include "kvalign/projector/layer_selection.h"
 #include "kvalign/projector/ridge.h"
 #include "kvalign/train/attention_metric.h"
 #include "kvalign/train/checkpoint.h"
@@ -22,32 +22,38 @@
 namespace kvalign {
 namespace {
 
-constexpr const char* kIdentity = "kvalign.statistics";
-
-void check_recipe(const Recipe& recipe, const KvProjector& projector) {
-  const std::string& kind = recipe.projector.kind;
-  const std::string& norm = projector.projector().options().norm;
-  if ((kind != "linear_residual" && kind != "low_rank") || norm != "none") {
+void check_recipe(const Recipe& recipe, const PairedDataset& dataset) {
+  const ProjectorOptions& projector = recipe.projector;
+  const bool has_norm = projector.norm != "none" &&
+                        (projector.norm != "auto" || is_flat(dataset.index().receiver.geometry));
+  const bool is_linear = projector.kind == "linear_residual" || projector.kind == "residual_mlp" ||
+                         projector.kind == "low_rank";
+  if (!is_linear || has_norm) {
     throw std::invalid_argument(
-        "fit.kind ridge: expected projector.kind linear_residual or low_rank with norm none, got " +
-        kind + " with norm " + norm + ". A norm or a GELU has no closed form: use fit.kind adamw");
+        "fit.kind ridge: expected projector.kind linear_residual, residual_mlp or low_rank with "
+        "norm none, got " +
+        projector.kind + " with norm " + projector.norm +
+        ". A norm or a GELU has no closed form: use fit.kind adamw");
   }
-  if (recipe.fit.lambda == 0 && recipe.split.validation == 0) {
+  if (recipe.split.validation == 0 && (recipe.fit.lambda == 0 || recipe.fit.top_k > 0)) {
     throw std::invalid_argument(
-        "fit.lambda 0 chooses by the validation split, but split.validation is 0. Give fit.lambda "
-        "a "
-        "value");
+        "fit: lambda 0 and top_k choose by the validation split, but split.validation is 0. Give "
+        "fit.lambda a value and leave fit.top_k out, or hold sequences out");
+  }
+  const LayerMapOptions& map = projector.layer_map;
+  if (recipe.fit.top_k > 0 && (map.kind != "top_k" || !map.layers.empty() ||
+                               projector.kind == "low_rank" || recipe.fit.kind != "ridge")) {
+    throw std::invalid_argument(
+        "fit.top_k: expected fit.kind ridge, projector.kind linear_residual or residual_mlp, and "
+        "layer_map.kind top_k without layers, which it chooses; got " +
+        recipe.fit.kind + ", " + projector.kind + ", " + map.kind + " with " +
+        std::to_string(map.layers.size()) + " layers");
   }
 }
 
 TrainObserver& observer_of(const DistillControl& control) {
   static TrainObserver silent;
   return control.observer ? *control.observer : silent;
-}
-
-std::string identity_of(const SafetensorsFile& file) {
-  const auto found = file.metadata().find(kIdentity);
-  return found == file.metadata().end() ? "nothing" : found->second;
 }
 
 class ClosedForm {
@@ -60,96 +66,24 @@ class ClosedForm {
         observer_(observer_of(control)),
         dataset_(std::move(dataset)),
         split_(split),
-        projector_(projector),
-        statistics_(recipe.fit.statistics.empty()
-                        ? std::filesystem::path(recipe.run_folder) / "statistics"
-                        : std::filesystem::path(recipe.fit.statistics)) {
-    check_recipe(recipe, projector_);
-    std::filesystem::create_directories(statistics_);
-  }
+        projector_(projector) {}
 
-  ClosedFormReport solve() {
-    // Opened before the long passes, so that a wrong folder is said at once.
+  ClosedFormReport solve(const ClosedFormSums& sums) {
+    // Opened before the long computations, so that a wrong folder is said at once.
     if (needs_receiver()) {
       receiver_ = open_receiver(recipe_.fit.receiver, "fit.receiver", *dataset_, c10::kCPU);
     }
-    const RidgeStatistics training = merged_training_sums();
-    std::optional<RidgeStatistics> validation;
-    if (!split_.validation.empty()) validation = sums("validation", split_.validation);
+    const RidgeStatistics& training = sums.training;
     observer_.on_progress("eigendecomposition of " + std::to_string(training.shape().num_features) +
                               " features, " + std::to_string(training.num_tokens()) + " tokens",
                           0, 0);
     const Ridge ridge(training, recipe_.fit.feature_noise);
-    choose_lambdas(ridge, validation);
+    choose_lambdas(ridge, sums.validation);
     write_weights(ridge);
     return std::move(report_);
   }
 
  private:
-  // What sums are of. Those of other data or another layer map must not be taken for them.
-  std::string identity(const std::string& part) const {
-    ProjectorOptions plan = recipe_.projector;
-    return nlohmann::json{{"part", part},
-                          {"dataset", dataset_->sha256()},
-                          {"split", split_.sha256},
-                          {"skip_first_tokens", num_skipped_tokens(recipe_.dataset, *dataset_)},
-                          {"alignment", recipe_.dataset.alignment},
-                          {"layer_map", options_to_json(plan.layer_map)}}
-        .dump();
-  }
-
-  // Of the file where it is there, else made from the data and kept.
-  RidgeStatistics sums(const std::string& part, const std::vector<int64_t>& sequences) {
-    const std::string path = (statistics_ / (part + ".safetensors")).string();
-    if (std::filesystem::exists(path)) {
-      const SafetensorsFile file = SafetensorsFile::open(path);
-      const std::string came = identity_of(file);
-      if (came != identity(part)) {
-        throw std::runtime_error(path + ": expected sums of " + identity(part) + ", got " + came +
-                                 ". Give fit.statistics another folder, or delete this file");
-      }
-      return RidgeStatistics::from_file(file);
-    }
-    RidgeStatistics statistics(projector_.projector().shape());
-    BatchLoader loader(dataset_, sequences, loader_options(recipe_, *dataset_, false));
-    const int64_t num_batches = loader.num_batches(0);
-    loader.start(0);
-    PairedBatch batch;
-    for (int64_t done = 1; loader.next(batch); ++done) {
-      statistics.add(projector_.plan().gather(batch.sender_STd), batch.receiver_RTD);
-      observer_.on_progress(part + " sums", done, num_batches);
-      if (control_.stop_requested && control_.stop_requested()) throw FitStopped();
-    }
-    write_safetensors(path, statistics.tensors(), {{kIdentity, identity(part)}});
-    observer_.on_save("statistics", path);
-    return statistics;
-  }
-
-  // Other data is welcome, sums of another part or of features in another order are not.
-  void check_mergeable(const SafetensorsFile& file) const {
-    const auto own = nlohmann::json::parse(identity("training"));
-    const auto other = nlohmann::json::parse(identity_of(file), nullptr, /*exceptions=*/false);
-    for (const char* key : {"part", "layer_map", "skip_first_tokens", "alignment"}) {
-      const std::string came =
-          other.is_object() && other.contains(key) ? other[key].dump() : "none";
-      if (came == own[key].dump()) continue;
-      throw std::runtime_error(file.path() + ": expected sums with " + key + " " + own[key].dump() +
-                               ", got " + came +
-                               ". Only training sums made with one recipe's "
-                               "settings can be merged");
-    }
-  }
-
-  RidgeStatistics merged_training_sums() {
-    RidgeStatistics statistics = sums("training", split_.train);
-    for (const std::string& path : recipe_.fit.merge) {
-      const SafetensorsFile file = SafetensorsFile::open(path);
-      check_mergeable(file);
-      statistics.merge(RidgeStatistics::from_file(file));
-    }
-    return statistics;
-  }
-
   void choose_lambdas(const Ridge& ridge, const std::optional<RidgeStatistics>& validation) {
     const auto streams = static_cast<size_t>(projector_.projector().shape().num_streams);
     lambdas_ = recipe_.fit.lambda > 0 ? std::vector<double>{recipe_.fit.lambda} : default_lambdas();
@@ -177,7 +111,7 @@ class ClosedForm {
   void write_weights(const Ridge& ridge) {
     const at::NoGradGuard no_gradients;
     auto parameters = projector_.projector().named_parameters();
-    if (recipe_.projector.kind == "linear_residual") {
+    if (recipe_.projector.kind != "low_rank") {
       observer_.on_progress("weights", 0, 0);
       const LinearMap map = ridge.solve(report_.lambda_R);
       parameters["linear.weight"].copy_(map.weight_RDF);
@@ -218,7 +152,6 @@ class ClosedForm {
   std::shared_ptr<const PairedDataset> dataset_;
   const Split& split_;
   KvProjector& projector_;
-  std::filesystem::path statistics_;
   std::shared_ptr<const Decoder> receiver_;  // where the metric needs it
   std::vector<double> lambdas_;
   at::Tensor mean_error_L_;
@@ -232,32 +165,58 @@ void check_run_folder(const Recipe& recipe, const std::string& checkpoint, bool 
                            "). Choose another run_folder, or delete this one");
 }
 
+// Fills in the layer map, and leaves the sums that it needs.
+void choose_layers(Recipe& recipe, TrainObserver& observer, const PairedDataset& dataset,
+                   ClosedFormSums& sums) {
+  const KvGeometry &sender = dataset.index().sender.geometry,
+                   &receiver = dataset.index().receiver.geometry;
+  observer.on_progress(
+      "choice of " + std::to_string(recipe.fit.top_k) + " sender layers for each receiver layer", 0,
+      0);
+  // A penalty that is mild for every pair: the choice hardly depends on it.
+  constexpr double kLambda = 1e-3;
+  for (const std::vector<int64_t>& layers :
+       select_layers(sums.training, *sums.validation, sender.num_layers, recipe.fit.top_k,
+                     recipe.fit.lambda > 0 ? recipe.fit.lambda : kLambda)) {
+    std::vector<int64_t>& all = recipe.projector.layer_map.layers;
+    all.insert(all.end(), layers.begin(), layers.end());
+  }
+  const FeaturePlan plan(sender, receiver, recipe.projector.layer_map);
+  sums.training = sums.training.restricted_to(plan);
+  sums.validation = sums.validation->restricted_to(plan);
+}
+
 }  // namespace
 
 ClosedFormReport solve_in_closed_form(const Recipe& recipe, const DistillControl& control,
                                       std::shared_ptr<const PairedDataset> dataset,
                                       const Split& split, KvProjector& projector) {
-  return ClosedForm(recipe, control, std::move(dataset), split, projector).solve();
+  check_recipe(recipe, *dataset);
+  const ClosedFormSums sums = closed_form_sums(recipe, control, dataset, split);
+  return ClosedForm(recipe, control, std::move(dataset), split, projector).solve(sums);
 }
 
-DistillResult fit_in_closed_form(const Recipe& recipe, const DistillControl& control) {
+DistillResult fit_in_closed_form(Recipe recipe, const DistillControl& control) {
   const std::filesystem::path folder(recipe.run_folder);
   const std::string checkpoint = (folder / "checkpoint.safetensors").string();
   check_run_folder(recipe, checkpoint, control.resume);
   std::filesystem::create_directories(folder);
   const auto dataset = open_dataset(recipe.dataset);
   const Split split = split_by_sequence(*dataset, recipe.split);
+  check_recipe(recipe, *dataset);
+  TrainObserver& observer = observer_of(control);
+  ClosedFormSums sums = closed_form_sums(recipe, control, dataset, split);
+  if (recipe.fit.top_k > 0) choose_layers(recipe, observer, *dataset, sums);
   const auto projector = std::make_shared<KvProjector>(
       recipe.projector, dataset->index().sender.geometry, dataset->index().receiver.geometry);
-  BatchLoader loader(dataset, split.train, loader_options(recipe, *dataset, /*shuffle=*/false));
-  TrainObserver& observer = observer_of(control);
   observer.on_start({.num_parameters = projector->projector().num_parameters(),
                      .train_sequences = static_cast<int64_t>(split.train.size()),
-                     .train_tokens = loader.num_tokens(),
+                     .train_tokens = sums.training.num_tokens(),
                      .validation_sequences = static_cast<int64_t>(split.validation.size()),
                      .steps_per_epoch = 1,
                      .total_steps = 1});
-  const ClosedFormReport report = solve_in_closed_form(recipe, control, dataset, split, *projector);
+  const ClosedFormReport report =
+      ClosedForm(recipe, control, dataset, split, *projector).solve(sums);
   nlohmann::ordered_json metrics = {{"lambda", report.lambda_R}};
   if (!report.unexplained_R.empty()) {
     // Share of the variance, as the reconstruction's r2 has it but over sampled outputs.

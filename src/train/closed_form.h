@@ -1,5 +1,5 @@
-// A fit in closed form from a recipe: sums over the training and the validation split (kept as
-// files, so that a refit reads no data), then the solution. Private to train/.
+// A fit in closed form from a recipe: sums over the training and the validation split
+// (closed_form_sums.h), then the solution. Private to train/.
 #pragma once
 
 #include <memory>
@@ -12,23 +12,21 @@
 
 namespace kvalign {
 
-/// Thrown where control.stop_requested says so; sums that are not complete are not kept.
-struct FitStopped {};
-
 struct ClosedFormReport {
   std::vector<double> lambda_R;       ///< penalty of each stream
   std::vector<double> unexplained_R;  ///< share of the validation variance; empty without one
   double mean_unexplained = 0;        ///< infinite without one
 };
 
-/// Gives `projector` its weights; of raw features and outputs, on the CPU. Writes
-/// training.safetensors and validation.safetensors into fit.statistics where they are missing.
-/// Throws as distill, std::runtime_error for sums of other data than the recipe's, and FitStopped.
+/// Gives `projector` its weights, of residual_mlp the linear part's; of raw features and outputs,
+/// on the CPU. Writes training.safetensors and validation.safetensors into fit.statistics where
+/// they are missing. Throws as distill and closed_form_sums.
 ClosedFormReport solve_in_closed_form(const Recipe& recipe, const DistillControl& control,
                                       std::shared_ptr<const PairedDataset> dataset,
                                       const Split& split, KvProjector& projector);
 
-/// A whole run with fit.kind ridge: config.yaml, metrics.jsonl and checkpoint.safetensors.
-DistillResult fit_in_closed_form(const Recipe& recipe, const DistillControl& control);
+/// A whole run with fit.kind ridge: config.yaml (with the layers that fit.top_k chose),
+/// metrics.jsonl and checkpoint.safetensors.
+DistillResult fit_in_closed_form(Recipe recipe, const DistillControl& control);
 
 }  // namespace kvalign

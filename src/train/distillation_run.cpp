@@ -65,7 +65,7 @@ void DistillationRun::run_step(const PairedBatch& batch) {
                                                  .warmup_steps = recipe_.train.warmup_steps,
                                                  .total_steps = total_steps_},
                                                 progress_.step);
-  const StepOutcome outcome = trainer_->step(batch, learning_rate);
+  const StepOutcome outcome = trainer_->step(batch, learning_rate, progress_.step);
   progress_.step += 1;
   progress_.next_batch += 1;
   progress_.tokens += batch.num_tokens();

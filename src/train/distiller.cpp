@@ -8,9 +8,11 @@
 #include <stdexcept>
 
 #include "closed_form.h"
+#include "closed_form_sums.h"
 #include "distillation_run.h"
 #include "kvalign/core/device.h"
 #include "kvalign/core/files.h"
+#include "kvalign/train/checkpoint.h"
 #include "named_tensors.h"
 #include "preparation.h"
 
@@ -35,6 +37,35 @@ std::string first_difference(const std::string& before, const std::string& now) 
   return "the recipe has other fields";
 }
 
+// The weights of a checkpoint that maps the same caches in the same way.
+void copy_weights(const std::string& path, KvProjector& projector) {
+  const std::shared_ptr<KvProjector> start = load_checkpoint(path).projector;
+  const auto check = [&](const std::string& what, const std::string& expected,
+                         const std::string& got) {
+    if (expected == got) return;
+    throw std::runtime_error("fit.start " + path + ": expected a projector with " + what + " " +
+                             expected + ", got " + got +
+                             ". Start from a checkpoint of this recipe's projector and dataset");
+  };
+  const ProjectorOptions &wanted = projector.projector().options(),
+                         &came = start->projector().options();
+  // The linear part of a residual_mlp may be a projector by itself.
+  const bool is_linear_part = wanted.kind == "residual_mlp" && came.kind == "linear_residual";
+  if (!is_linear_part) check("kind", wanted.kind, came.kind);
+  check("norm", wanted.norm, came.norm);
+  check("layer_map", options_to_yaml(wanted.layer_map), options_to_yaml(came.layer_map));
+  check("sender", projector.sender().model, start->sender().model);
+  check("receiver", projector.receiver().model, start->receiver().model);
+  const at::NoGradGuard no_gradients;
+  const auto weights = start->projector().named_parameters();
+  for (auto& item : projector.projector().named_parameters()) {
+    if (is_linear_part && !weights.contains(item.key())) continue;
+    check(item.key() + " of shape", c10::str(item.value().sizes()),
+          c10::str(weights[item.key()].sizes()));
+    item.value().copy_(weights[item.key()]);
+  }
+}
+
 }  // namespace
 
 TrainObserver::~TrainObserver() = default;
@@ -42,6 +73,18 @@ TrainObserver::~TrainObserver() = default;
 DistillResult distill(const Recipe& recipe, const DistillControl& control) {
   validate_options(recipe);
   try {
+    if (!recipe.fit.start.empty() && recipe.fit.kind != "adamw") {
+      throw std::invalid_argument(
+          "fit.start: expected fit.kind adamw, which can start from a "
+          "checkpoint, got " +
+          recipe.fit.kind + ". Leave one of them out");
+    }
+    if (recipe.projector.kind == "residual_mlp" && recipe.fit.kind == "adamw" &&
+        recipe.fit.start.empty()) {
+      throw std::invalid_argument(
+          "projector.kind residual_mlp keeps its linear part as it was fitted: expected fit.kind "
+          "ridge_then_adamw, or fit.start with a checkpoint to take it from, got neither");
+    }
     if (recipe.fit.kind == "ridge") return fit_in_closed_form(recipe, control);
     return DistillationRun(recipe, control).run();
   } catch (const FitStopped&) {
@@ -95,8 +138,13 @@ void DistillationRun::check_same_recipe(const TrainingState& saved) const {
 void DistillationRun::start_new() {
   write_file_atomically(folder_.file("config.yaml"), options_to_yaml(recipe_));
   const Preparation preparation = prepare(recipe_, dataset_, split_, projector_->plan());
-  const bool is_fitted = recipe_.fit.kind == "ridge_then_adamw";
-  if (is_fitted) solve_in_closed_form(recipe_, control_, dataset_, split_, *projector_);
+  const bool has_start = !recipe_.fit.start.empty();
+  const bool is_fitted = has_start || recipe_.fit.kind == "ridge_then_adamw";
+  if (has_start) {
+    copy_weights(recipe_.fit.start, *projector_);
+  } else if (is_fitted) {
+    solve_in_closed_form(recipe_, control_, dataset_, split_, *projector_);
+  }
   if (preparation.statistics && is_fitted) {
     projector_->projector().standardise_fitted(*preparation.statistics);
   } else if (preparation.statistics) {

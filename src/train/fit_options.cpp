@@ -6,10 +6,16 @@ namespace kvalign {
 void FitOptions::describe(OptionVisitor& visitor) {
   visitor.field({.name = "kind",
                  .help = "adamw: descent on the loss (section train); ridge: closed form, of "
-                         "linear_residual without norm and, by reduced-rank regression, low_rank; "
+                         "linear_residual without norm, of residual_mlp's linear part and, by "
+                         "reduced-rank regression, of low_rank; "
                          "ridge_then_adamw: descent that starts there",
                  .one_of = {"adamw", "ridge", "ridge_then_adamw"}},
                 kind);
+  visitor.field(
+      {"start",
+       "adamw: checkpoint whose weights descent starts from, of the same projector; empty: "
+       "random weights"},
+      start);
   visitor.field({"statistics",
                  "ridge: folder of the sums over the data, made when missing and read when there; "
                  "empty: `statistics` in the run folder"},
@@ -19,6 +25,12 @@ void FitOptions::describe(OptionVisitor& visitor) {
        "ridge: files of training sums that are added to the dataset's own; a ladder cannot "
        "know their documents: keep those that it reads out of them"},
       merge);
+  visitor.field(
+      {"top_k",
+       "ridge with layer_map.kind top_k: sender layers chosen for each receiver layer, by "
+       "what they explain of the validation split; 0: projector.layer_map.layers says which",
+       0},
+      top_k);
   visitor.field({"lambda",
                  "ridge: penalty in units of a feature's variance; 0: for each stream the best on "
                  "the validation split",

@@ -13,12 +13,12 @@ namespace {
 NamedParameters parameters_of(const Projector& projector) {
   NamedParameters parameters;
   for (const auto& item : projector.named_parameters()) {
-    parameters.emplace_back(item.key(), item.value());
+    if (item.value().requires_grad()) parameters.emplace_back(item.key(), item.value());
   }
-  TORCH_CHECK(
-      !parameters.empty(),
-      "ProjectorTrainer: this kind of projector has no parameters, so there is nothing to train. "
-      "Baselines are evaluated as they are");
+  TORCH_CHECK(!parameters.empty(),
+              "ProjectorTrainer: this kind of projector has no weights to train, so there is "
+              "nothing to train. "
+              "Baselines are evaluated as they are");
   return parameters;
 }
 
@@ -39,18 +39,27 @@ ProjectorTrainer::ProjectorTrainer(KvProjector& projector, const MultiTaskLoss& 
                                                         .beta1 = options.beta1,
                                                         .beta2 = options.beta2,
                                                         .epsilon = options.epsilon}),
-      skipped_steps_(at::zeros({3}, at::TensorOptions(device).dtype(at::kDouble))) {}
+      skipped_steps_(at::zeros({3}, at::TensorOptions(device).dtype(at::kDouble))) {
+  for (const int64_t rank : options_.ranks) projector.projector().use_rank(rank);
+  projector.projector().use_rank(0);
+}
 
-StepOutcome ProjectorTrainer::step(const PairedBatch& batch, double learning_rate) {
+StepOutcome ProjectorTrainer::step(const PairedBatch& batch, double learning_rate, int64_t number) {
+  const std::vector<int64_t>& ranks = options_.ranks;
+  if (!ranks.empty()) {
+    projector_.projector().use_rank(ranks[static_cast<size_t>(number) % ranks.size()]);
+  }
   at::Tensor predicted_RTD;
   {
     const AutocastScope autocast(device_.type(), options_.autocast == "bfloat16");
     predicted_RTD = projector_.project(to_device(batch.sender_STd, device_));
   }
+  projector_.projector().use_rank(0);
   LossValue loss = loss_.compute({.predicted_RTD = std::move(predicted_RTD),
                                   .target_RTD = to_device(batch.receiver_RTD, device_),
                                   .sequence_offsets = batch.sequence_offsets,
-                                  .sequences = batch.sequences});
+                                  .sequences = batch.sequences,
+                                  .step = number});
   optimiser_.zero_grad();
   loss.total.backward();
   loss.total = loss.total.detach();

@@ -39,6 +39,12 @@ void TrainOptions::describe(OptionVisitor& visitor) {
                  .help = "type of the projector's matrix products; weights and loss stay float32",
                  .one_of = {"none", "bfloat16"}},
                 autocast);
+  visitor.field(
+      {"ranks",
+       "low_rank: numbers of the latent that steps use in turn, so that its beginnings are "
+       "trained as well; empty: all of them in every step",
+       1},
+      ranks);
   visitor.field({"validate_every", "epochs between two validations", 1}, validate_every);
   visitor.field({"early_stopping_patience",
                  "validations without improvement before the run ends; 0 never ends it early", 0},

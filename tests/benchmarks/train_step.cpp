@@ -51,7 +51,7 @@ int main(int argc, char** argv) {
     std::cout << "[";
     for (int64_t step = 0; step < steps; ++step) {
       const auto start = std::chrono::steady_clock::now();
-      trainer.step(batch->second, options.learning_rate);
+      trainer.step(batch->second, options.learning_rate, 0);
       const std::chrono::duration<double, std::milli> time =
           std::chrono::steady_clock::now() - start;
       std::cout << (step == 0 ? "" : ", ") << time.count();

@@ -62,6 +62,15 @@ TEST(KvCache, ComesBackFromItsStreamsWithoutACopy) {
   EXPECT_EQ(back.keys(0).data_ptr(), streams_STD.data_ptr());
 }
 
+TEST(KvCache, StreamsOfSeveralSequencesAreABatch) {
+  const KvCache one = small_cache(1, 5), other = small_cache(1, 5);
+  const KvCache both =
+      KvCache::from_streams(small_geometry(), at::stack({one.streams(), 2 * other.streams()}, 1));
+  EXPECT_EQ(both.batch_size(), 2);
+  EXPECT_TRUE(at::equal(both.keys(1)[0], one.keys(1)[0]));
+  EXPECT_TRUE(at::equal(both.values(0)[1], 2 * other.values(0)[0]));
+}
+
 TEST(KvCache, CloneSharesNothingAndKeepsEverything) {
   const KvCache cache = small_cache(1, 5);
   const at::Tensor before = cache.streams();
@@ -107,7 +116,8 @@ TEST(KvCache, NamesTheLayerThatDoesNotFit) {
 
 TEST(KvCache, RefusesStreamsOfAnotherModel) {
   EXPECT_THROWS_WITH(KvCache::from_streams(small_geometry(), at::rand({4, 5, 11})),
-                     "expected [4 streams, tokens, width 12] (small), got [4, 5, 11]. Were these");
+                     "expected [4 streams, tokens, width 12], or sequences before tokens (small), "
+                     "got [4, 5, 11]. Were these");
   EXPECT_THROWS_WITH(KvCache::from_streams(small_geometry(), at::rand({3, 5, 12})),
                      "got [3, 5, 12]");
   EXPECT_THROWS_WITH(KvCache::from_streams(small_geometry(), at::Tensor()), "an undefined tensor");

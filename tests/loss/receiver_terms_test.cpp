@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <functional>
+#include <set>
 
 #include "kvalign/loss/attention_term.h"
 #include "kvalign/loss/kl_term.h"
@@ -105,11 +106,13 @@ TEST_P(ReceiverTerms, KlIsThatOfTheNextTokens) {
 TEST_P(ReceiverTerms, AttentionOfTheFirstLayerIsTheDecodersOwn) {
   // Queries of the first layer do not depend on the cache, so that there, and only there, a pass
   // after the projected cache must say the same as the term's own attention.
-  const LossInput batch = input(0.3);
-  const ReceiverExample example = reading()->example(batch, 0);
+  LossInput batch = input(0.3);
+  batch.sequence_offsets = at::tensor({int64_t{0}, kTokens - kSinks});
+  batch.sequences = {40};
+  const ReceiverExample example = reading()->examples(batch).at(0);
   const auto outputs = [&](const KvCache& cache) {
     return receiver_
-        ->forward({.token_ids_BT = example.consumed_1I, .cache = cache, .with_attention = true})
+        ->forward({.token_ids_BT = example.consumed_BI, .cache = cache, .with_attention = true})
         .attention_BTE;
   };
   const std::vector<at::Tensor> own = outputs(example.true_cache);
@@ -123,11 +126,46 @@ TEST_P(ReceiverTerms, AttentionOfTheFirstLayerIsTheDecodersOwn) {
   for (const int64_t stream : {int64_t{0}, num_layers}) {
     first.predicted_RTD[stream].copy_(batch.predicted_RTD[stream]);
   }
-  first.sequence_offsets = at::tensor({int64_t{0}, kTokens - kSinks});
-  first.sequences = {40};
   EXPECT_NEAR(
       AttentionTerm(reading()).compute(first).item<double>() * static_cast<double>(num_layers),
       expected, 1e-4 * expected);
+}
+
+TEST_P(ReceiverTerms, SequencesOfOneLengthAreReadTogether) {
+  LossInput batch = input(0.3);
+  const double together = KlTerm(reading()).compute(batch).item<double>();
+  double apart = 0;
+  const at::Tensor all_RTD = batch.predicted_RTD;
+  for (const int64_t place : {0, 1}) {
+    batch.predicted_RTD = all_RTD.narrow(1, place * (kTokens - kSinks), kTokens - kSinks);
+    batch.sequence_offsets = at::tensor({int64_t{0}, kTokens - kSinks});
+    batch.sequences = {40 + place};
+    apart += KlTerm(reading()).compute(batch).item<double>() / 2;
+  }
+  EXPECT_NEAR(together, apart, 1e-4 * apart);
+  batch = input(0.3);
+  texts_[1] = {texts_[1].token_ids_T.narrow(0, 0, 12), texts_[1].cache_RTD.narrow(1, 0, 12)};
+  batch.sequence_offsets = at::tensor({int64_t{0}, kTokens - kSinks, kTokens - kSinks + 10});
+  const std::vector<ReceiverExample> examples = reading()->examples(batch);
+  ASSERT_EQ(examples.size(), 2);
+  EXPECT_EQ(examples[0].true_cache.num_tokens(), 7);
+  EXPECT_EQ(examples[1].true_cache.num_tokens(), 10);
+}
+
+TEST_P(ReceiverTerms, TrainingDrawsWhereTheCacheEnds) {
+  LossInput batch = input(0);
+  std::set<int64_t> ends;
+  for (int64_t step = 0; step < 60; ++step) {
+    batch.step = step;
+    const ReceiverExample example = reading()->examples(batch).at(0);
+    const int64_t end = example.true_cache.num_tokens();
+    EXPECT_EQ(reading()->examples(batch).at(0).true_cache.num_tokens(), end);
+    EXPECT_EQ(example.consumed_BI[1][0].item<int64_t>(),
+              texts_[1].token_ids_T[end].item<int64_t>());
+    EXPECT_EQ(example.consumed_BI.size(1), kPredicted);
+    ends.insert(end);
+  }
+  EXPECT_EQ(ends, (std::set<int64_t>{5, 6, 7, 8, 9, 10}));
 }
 
 TEST_P(ReceiverTerms, GradientsAreThoseOfTheValue) {

@@ -79,6 +79,24 @@ TEST(LowRank, ASmallerRankIsTheBeginningOfTheLatent) {
   EXPECT_TRUE(whole.with_rank(5).project(streams).equal(whole.project(streams)));
 }
 
+TEST(LowRank, UsesTheBeginningOfItsLatentWhereToldTo) {
+  const KvProjector whole = low_rank("float8_e4m3fn");
+  const at::Tensor streams = golden_fill({4, 7, 8}, 1, 1.0);
+  const at::Tensor all = whole.project(streams);
+  whole.projector().use_rank(3);
+  const at::Tensor beginning = whole.project(streams);
+  EXPECT_TRUE(at::allclose(beginning, whole.with_rank(3).project(streams), 1e-5, 1e-6));
+  beginning.sum().backward();
+  auto parameters = whole.projector().named_parameters();
+  EXPECT_GT(parameters["encoder.weight"].grad()[0][2].abs().max().item<double>(), 0);
+  EXPECT_EQ(parameters["encoder.weight"].grad()[0][3].abs().max().item<double>(), 0);
+  whole.projector().use_rank(0);
+  EXPECT_TRUE(whole.project(streams).equal(all));
+  EXPECT_THROWS_WITH(whole.projector().use_rank(6), "expected 0 .. 5, got 6");
+  const KvProjector linear({}, geometry("small", 2), geometry("large", 3));
+  EXPECT_THROWS_WITH(linear.projector().use_rank(2), "expected kind low_rank");
+}
+
 TEST(LowRank, BytesAreThoseOfTheLatent) {
   EXPECT_EQ(low_rank("float8_e4m3fn").latent_bytes(), 5);
   EXPECT_EQ(low_rank("float16").latent_bytes(), 10);

@@ -111,7 +111,7 @@ TEST_F(ClosedForm, GivenLambdaIsTaken) {
   Recipe none = recipe("none");
   none.split.validation = 0;
   none.fit.statistics = folder_.file("none/sums");
-  EXPECT_THROWS_WITH(distill(none), "fit.lambda 0 chooses by the validation split");
+  EXPECT_THROWS_WITH(distill(none), "lambda 0 and top_k choose by the validation split");
 }
 
 TEST_F(ClosedForm, DescentStartsFromIt) {
@@ -133,6 +133,90 @@ TEST_F(ClosedForm, DescentStartsFromIt) {
   descent.train.learning_rate = 1e-3;
   distill(descent);
   EXPECT_LT(error("descent"), 1.01 * error("latents"));
+}
+
+TEST_F(ClosedForm, DescentStartsFromACheckpoint) {
+  distill(recipe("latents", "low_rank"));
+  const auto further = [&](const std::string& run) {
+    Recipe further = recipe(run, "low_rank");
+    further.fit = {.start = folder_.file("latents/checkpoint.safetensors")};
+    further.train.epochs = 1;
+    further.train.learning_rate = 1e-12;
+    further.loss = {.mse = 1, .cosine = 0, .task = 0};
+    return further;
+  };
+  distill(further("further"));
+  EXPECT_TRUE(at::allclose(weight("further", "decoder.weight"), weight("latents", "decoder.weight"),
+                           1e-4, 1e-6));
+  Recipe other = further("other");
+  other.projector.rank = 4;
+  EXPECT_THROWS_WITH(distill(other),
+                     "expected a projector with encoder.weight of shape [1, 4, 16]");
+  other = further("kind");
+  other.projector.kind = "linear_residual";
+  EXPECT_THROWS_WITH(distill(other), "with kind linear_residual, got low_rank");
+  other = further("twice");
+  other.fit.kind = "ridge";
+  EXPECT_THROWS_WITH(distill(other), "expected fit.kind adamw");
+}
+
+TEST_F(ClosedForm, AnMlpOnTopLeavesTheLinearMapAsItWas) {
+  distill(recipe("ridge"));
+  Recipe on_top = recipe("on_top", "residual_mlp");
+  on_top.projector.hidden_size = 16;
+  on_top.fit = {.start = folder_.file("ridge/checkpoint.safetensors")};
+  on_top.loss = {.mse = 1, .cosine = 0, .task = 0};
+  on_top.train.epochs = 10;
+  on_top.train.learning_rate = 3e-3;
+  distill(on_top);
+  EXPECT_LT(error("on_top"), error("ridge"));
+  EXPECT_TRUE(at::allclose(weight("on_top", "linear.weight"), weight("ridge", "linear.weight"),
+                           1e-4, 1e-6));
+  on_top = recipe("fitted", "residual_mlp");
+  on_top.projector.hidden_size = 16;
+  on_top.fit.kind = "ridge_then_adamw";
+  on_top.loss = {.mse = 1, .cosine = 0, .task = 0};
+  on_top.train.epochs = 1;
+  distill(on_top);
+  EXPECT_TRUE(at::allclose(weight("fitted", "linear.weight"), weight("ridge", "linear.weight"),
+                           1e-4, 1e-6));
+  on_top.fit = {};
+  EXPECT_THROWS_WITH(distill(on_top), "expected fit.kind ridge_then_adamw, or fit.start");
+}
+
+TEST_F(ClosedForm, ChosenLayersAreWrittenDown) {
+  GeneratorOptions layered;
+  layered.layout = "layers";
+  layered.sender = {.num_layers = 3, .num_kv_heads = 1, .head_dim = 4};
+  layered.receiver = {.num_layers = 2, .num_kv_heads = 1, .head_dim = 6};
+  layered.num_sequences = 30;
+  layered.tokens_per_sequence = 12;
+  layered.dtype = "float32";
+  generate_paired_dataset(layered, folder_.file("layered"));
+  Recipe chosen = recipe("chosen");
+  chosen.dataset.folder = folder_.file("layered");
+  chosen.loss.task = 0;
+  chosen.projector.layer_map = {.kind = "top_k", .layers = {}, .features = "both"};
+  chosen.fit.top_k = 2;
+  distill(chosen);
+  const auto projector = load_checkpoint(folder_.file("chosen/checkpoint.safetensors")).projector;
+  const LayerMapOptions& map = projector->options().layer_map;
+  EXPECT_EQ(map.layers.size(), 4);
+  // The same list given by hand is the same fit, from sums of its own.
+  Recipe given = recipe("given");
+  given.dataset.folder = folder_.file("layered");
+  given.loss.task = 0;
+  given.projector.layer_map = map;
+  given.fit.statistics = folder_.file("given_sums");
+  distill(given);
+  EXPECT_TRUE(at::allclose(weight("given", "linear.weight"), weight("chosen", "linear.weight"),
+                           1e-4, 1e-6));
+  chosen.run_folder = folder_.file("wrong");
+  chosen.projector.layer_map = map;
+  EXPECT_THROWS_WITH(distill(chosen), "layer_map.kind top_k without layers");
+  chosen.projector.layer_map.layers = {};
+  chosen.split.validation = 0;
+  EXPECT_THROWS_WITH(distill(chosen), "top_k choose by the validation split");
 }
 
 TEST_F(ClosedForm, ARunIsNotOverwritten) {

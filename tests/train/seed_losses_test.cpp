@@ -63,7 +63,8 @@ void expect_golden_losses(const std::string& name, const std::string& kind) {
   for (int64_t number = 0; number < 4; ++number) batches.push_back(make_batch(number));
   const auto expected = file[name].get<std::vector<double>>();
   for (size_t step = 0; step < expected.size(); ++step) {
-    const StepOutcome outcome = trainer.step(batches[step % 4], train.learning_rate);
+    const StepOutcome outcome =
+        trainer.step(batches[step % 4], train.learning_rate, static_cast<int64_t>(step));
     EXPECT_NEAR(outcome.loss.total.item<double>(), expected[step], 1e-5 * expected[step])
         << name << " step " << step;
   }

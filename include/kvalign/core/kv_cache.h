@@ -23,11 +23,12 @@ class KVALIGN_API KvCache {
   KvCache(KvGeometry geometry, std::vector<at::Tensor> keys_BNTH,
           std::vector<at::Tensor> values_BNTH);
 
-  // From stacked streams [2 L, T, D]: keys of layer 0 .. L-1, then values of layer 0 .. L-1. B
-  // is 1. The cache views `streams_STD`. Errors: c10::Error, as above.
-  static KvCache from_streams(KvGeometry geometry, const at::Tensor& streams_STD);
+  // From stacked streams [2 L, T, D], where B is 1, or [2 L, B, T, D]: keys of layer 0 .. L-1, then
+  // values of layer 0 .. L-1. The cache views `streams`. Errors: c10::Error, as above.
+  static KvCache from_streams(KvGeometry geometry, const at::Tensor& streams);
 
-  // The inverse of from_streams: [2 L, T, D], contiguous, a copy. Errors: c10::Error unless B is 1.
+  // The inverse of from_streams for one sequence: [2 L, T, D], contiguous, a copy. Errors:
+  // c10::Error unless B is 1.
   at::Tensor streams() const;
 
   const KvGeometry& geometry() const { return geometry_; }

@@ -18,7 +18,8 @@ class KVALIGN_API AttentionTerm : public LossTerm {
   at::Tensor compute(const LossInput& input) const override;
 
  private:
-  at::Tensor compute_one(const ReceiverExample& example) const;
+  // Over the sequences of the example.
+  at::Tensor compute_sum(const ReceiverExample& example) const;
 
   std::shared_ptr<const ReceiverReading> reading_;
 };

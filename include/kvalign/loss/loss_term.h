@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct LossInput {
   at::Tensor sequence_offsets;  // int64 [B + 1] on the CPU: 0 .. T, strictly increasing
   std::vector<int64_t> sequences =
       {};  // [B] numbers in the dataset; terms with a receiver need them
+  // Number of the training step: where caches end in terms with a receiver is then drawn from it.
+  std::optional<int64_t> step = std::nullopt;
 };
 
 class KVALIGN_API LossTerm {

@@ -33,6 +33,7 @@ class KVALIGN_API FeaturePlan {
   int64_t num_groups() const { return static_cast<int64_t>(group_streams_.size()); }
   int64_t num_features() const { return num_features_; }
   int64_t num_streams() const { return num_receiver_streams_; }
+  int64_t num_sender_streams() const { return num_sender_streams_; }
 
   // The sender streams of each group, in the order of its features; all groups have equally many.
   const std::vector<std::vector<int64_t>>& group_streams() const { return group_streams_; }

@@ -26,7 +26,7 @@ struct KVALIGN_API ProjectorOptions {
   // not outputs of a LayerNorm.
   std::string norm = "auto";
   double norm_epsilon = 1e-5;  // added to the variance, as in torch.nn.LayerNorm
-  int64_t hidden_size = 1024;  // mlp: width between its two linear maps, for each stream
+  int64_t hidden_size = 1024;  // mlp: width between its maps, for each stream; residual_mlp: group
   int64_t rank = 512;          // low_rank: numbers of the latent
   std::string latent_wire = "float8_e4m3fn";  // low_rank: type in which the latent is sent
   bool standardise_features = true;  // features reach the projector with mean 0 and scale 1
@@ -56,7 +56,12 @@ class KVALIGN_API Projector : public torch::nn::Module {
   // As given, but norm is never "auto".
   const ProjectorOptions& options() const { return options_; }
 
-  // Trainable elements; statistics are not counted. 0 for a baseline.
+  // low_rank: from now on only the first `rank` numbers of the latent are used, the others are 0; a
+  // rank of 0 uses all again. Errors: c10::Error for a kind without a latent, or fewer numbers.
+  void use_rank(int64_t rank);
+  int64_t used_rank() const { return used_rank_; }
+
+  // Elements of the weights, frozen ones included; statistics are not counted. 0 for a baseline.
   int64_t num_parameters() const;
 
   // From now on forward() works on (features - mean) / scale, and its outputs are multiplied by the
@@ -96,6 +101,7 @@ class KVALIGN_API Projector : public torch::nn::Module {
   virtual void fold_features(const Statistics&) {}
   virtual void fold_outputs(const Statistics&) {}
 
+  // As use_rank was told; 0: all.
   // What project() multiplies by and adds at the end, [R, D]; both undefined where there is
   // nothing.
   at::Tensor output_mean() const;
@@ -104,11 +110,13 @@ class KVALIGN_API Projector : public torch::nn::Module {
  private:
   ProjectorOptions options_;  // norm is never "auto"
   ProjectorShape shape_;
+  int64_t used_rank_ = 0;
   std::shared_ptr<Statistics> feature_statistics_;
   std::shared_ptr<Statistics> output_statistics_;
 };
 
-// Registered names: linear_residual, mlp, low_rank, and the baselines, which have no parameters.
+// Registered names: linear_residual, mlp, residual_mlp, low_rank, and the baselines, which have no
+// parameters.
 KVALIGN_API std::vector<std::string> projector_kinds();
 
 // The baselines that make sense for a shape: truncate (F >= D) or pad (F < D), interpolate, random.

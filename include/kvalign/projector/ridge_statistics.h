@@ -13,6 +13,7 @@
 
 #include "kvalign/core/safetensors.h"
 #include "kvalign/format/export.h"
+#include "kvalign/projector/feature_plan.h"
 #include "kvalign/projector/projector.h"
 
 namespace kvalign {
@@ -28,6 +29,10 @@ class KVALIGN_API RidgeStatistics {
 
   /// Adds the tokens of `other`. Throws c10::Error where the shapes differ.
   void merge(const RidgeStatistics& other);
+
+  /// The sums that `plan` would have given, from those of layer map all with features both.
+  /// Throws c10::Error for sums of another layer map.
+  RidgeStatistics restricted_to(const FeaturePlan& plan) const;
 
   /// For write_safetensors, and back. Tensors are shared. Throws c10::Error naming what is missing
   /// or misshapen.

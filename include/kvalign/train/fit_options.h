@@ -12,8 +12,10 @@ namespace kvalign {
 
 struct KVALIGN_API FitOptions {
   std::string kind = "adamw";
+  std::string start;               ///< adamw: path of a checkpoint
   std::string statistics;          ///< folder; empty: statistics/ in the run folder
   std::vector<std::string> merge;  ///< further files of training sums
+  int64_t top_k = 0;
   double lambda = 0;
   double feature_noise = 0;
   std::string metric = "variance";

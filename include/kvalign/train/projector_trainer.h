@@ -33,13 +33,13 @@ struct StepOutcome {
 class KVALIGN_API ProjectorTrainer {
  public:
   /// `projector` and `loss` are borrowed and must be on `device`. Throws c10::Error for a projector
-  /// without parameters.
+  /// without parameters, and for options.ranks that it does not have.
   ProjectorTrainer(KvProjector& projector, const MultiTaskLoss& loss, const TrainOptions& options,
                    c10::Device device);
 
-  /// Trains on one batch of CPU tensors. A step with gradients that are not finite changes nothing
-  /// but the counters.
-  StepOutcome step(const PairedBatch& batch, double learning_rate);
+  /// Trains on one batch of CPU tensors; step `number` of the run decides what is drawn or taken in
+  /// turn. A step with gradients that are not finite changes nothing but the counters.
+  StepOutcome step(const PairedBatch& batch, double learning_rate, int64_t number);
 
   /// Loss of one batch in float32, without gradients.
   LossValue evaluate(const PairedBatch& batch) const;

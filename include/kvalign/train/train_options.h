@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "kvalign/core/options.h"
 #include "kvalign/format/export.h"
@@ -20,6 +21,7 @@ struct KVALIGN_API TrainOptions {
   double epsilon = 1e-8;
   double gradient_clip = 0.0;
   std::string autocast = "none";
+  std::vector<int64_t> ranks;
   int64_t validate_every = 1;
   int64_t early_stopping_patience = 0;
   int64_t checkpoint_every_steps = 1000;
