@@ -22,3 +22,12 @@ function(kvalign_link_cuda_backend target)
       "-Wl,--disable-new-dtags,-rpath,${_toolkit}/lib64,-rpath-link,${_toolkit}/lib64")
   endif()
 endfunction()
+
+# The toolkit's headers, for tests that run CUDA's own conversions on the CPU; without a toolkit they skip.
+function(kvalign_include_cuda_headers target)
+  find_path(KVALIGN_CUDA_INCLUDE_DIR cuda_fp8.h HINTS /usr/local/cuda/include)
+  mark_as_advanced(KVALIGN_CUDA_INCLUDE_DIR)
+  if(TARGET ${target} AND KVALIGN_CUDA_INCLUDE_DIR)
+    target_include_directories(${target} SYSTEM PRIVATE "${KVALIGN_CUDA_INCLUDE_DIR}")
+  endif()
+endfunction()
