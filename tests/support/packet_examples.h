@@ -4,9 +4,19 @@
 #include <cstdint>
 #include <cstring>
 #include <numeric>
+#include <ostream>
 #include <vector>
 
 #include "kvalign/format/packet_writer.h"
+
+namespace kvalign {
+
+// How GoogleTest shows a status.
+inline void PrintTo(PacketStatus status, std::ostream* out) {
+  *out << packet_status_text(status);
+}
+
+}  // namespace kvalign
 
 namespace kvalign::testing {
 
