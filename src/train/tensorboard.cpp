@@ -6,7 +6,6 @@
 #include <bit>
 #include <chrono>
 #include <concepts>
-#include <span>
 
 #include "kvalign/format/checksum.h"
 
@@ -51,7 +50,7 @@ std::string event_header() {
 }
 
 uint32_t masked_crc32c(const std::string& bytes) {
-  const uint32_t crc = crc32c(std::as_bytes(std::span(bytes)));
+  const uint32_t crc = crc32c(bytes.data(), bytes.size());
   return ((crc >> 15) | (crc << 17)) + 0xa282ead8U;  // TensorFlow's crc32c.h, Mask()
 }
 

@@ -11,7 +11,7 @@ namespace kvalign {
 namespace {
 
 uint32_t checksum(const std::vector<uint8_t>& bytes) {
-  return crc32c(std::as_bytes(std::span(bytes)));
+  return crc32c(bytes.data(), bytes.size());
 }
 
 TEST(Crc32c, MatchesTheVectorsOfRfc3720) {
@@ -26,8 +26,8 @@ TEST(Crc32c, MatchesTheVectorsOfRfc3720) {
 
 TEST(Crc32c, MatchesTheCheckValueOfTheCatalogue) {
   const std::string_view text = "123456789";
-  EXPECT_EQ(crc32c(std::as_bytes(std::span(text))), 0xE3069283u);
-  EXPECT_EQ(crc32c({}), 0u);
+  EXPECT_EQ(crc32c(text.data(), text.size()), 0xE3069283u);
+  EXPECT_EQ(crc32c(nullptr, 0), 0u);
 }
 
 TEST(Crc32c, SeesEverySingleFlippedBit) {
