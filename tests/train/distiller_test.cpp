@@ -220,7 +220,7 @@ TEST_F(Distiller, LeavesOutTheSinksOfLayeredCaches) {
 TEST_F(Distiller, RefusesAProjectorWithNothingToTrain) {
   Recipe baseline = recipe();
   baseline.projector = baseline_options("pad", 1);
-  EXPECT_THROWS_WITH(distill(baseline), "has no parameters, so there is nothing to train");
+  EXPECT_THROWS_WITH(distill(baseline), "has no weights to train, so there is nothing to train");
 }
 
 // The first 20 losses of the tiny recipe, as they were when they were last looked at. Made by
