@@ -7,9 +7,11 @@
 #include <deque>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "kvalign/core/random.h"
+#include "kvalign/ops/fp8_wire.h"
 
 namespace kvalign {
 
@@ -23,19 +25,33 @@ void LoaderOptions::describe(OptionVisitor& visitor) {
                  .minimum = 1},
                 prefetch_batches);
   visitor.field({.name = "shuffle", .help = "a new order of sequences every epoch"}, shuffle);
+  std::vector<std::string> wires = {"stored"};
+  wires.insert(wires.end(), fp8_wire_names().begin(), fp8_wire_names().end());
+  visitor.field(
+      {.name = "wire",
+       .help = "type in which the sender's caches arrive: as stored, or FP8 and what shares "
+               "a scale, so that the fit sees what the wire does",
+       .one_of = wires},
+      wire);
 }
 
 namespace {
+
+std::optional<Fp8Wire> wire_of(const LoaderOptions& options) {
+  if (options.wire == "stored") return std::nullopt;
+  return parse_fp8_wire(options.wire);
+}
 
 /// Reads batches of a plan, in order, into a queue of limited length. One producer, one consumer.
 class Prefetcher {
  public:
   Prefetcher(const PairedDataset& dataset, std::vector<std::vector<int64_t>> plan,
-             int64_t skip_first_tokens, int64_t limit)
+             const LoaderOptions& options)
       : dataset_(dataset),
         plan_(std::move(plan)),
-        skip_first_tokens_(skip_first_tokens),
-        limit_(static_cast<size_t>(limit)),
+        skip_first_tokens_(options.skip_first_tokens),
+        limit_(static_cast<size_t>(options.prefetch_batches)),
+        wire_(wire_of(options)),
         thread_([this](const std::stop_token& stop) { produce(stop); }) {}
 
   bool next(PairedBatch& batch) {
@@ -57,6 +73,10 @@ class Prefetcher {
     try {
       for (const std::vector<int64_t>& sequences : plan_) {
         PairedBatch batch = dataset_.read(sequences, skip_first_tokens_);
+        if (wire_) {
+          batch.sender_STd = send_caches(*wire_, batch.sender_STd, batch.sequence_offsets,
+                                         dataset_.index().sender.geometry.num_kv_heads);
+        }
         std::unique_lock lock(mutex_);
         if (!changed_.wait(lock, stop, [this] { return ready_.size() < limit_; })) return;
         ready_.push_back(std::move(batch));
@@ -75,6 +95,7 @@ class Prefetcher {
   const std::vector<std::vector<int64_t>> plan_;
   const int64_t skip_first_tokens_;
   const size_t limit_;
+  const std::optional<Fp8Wire> wire_;
   std::mutex mutex_;  // guards what follows
   std::condition_variable_any changed_;
   std::deque<PairedBatch> ready_;
@@ -102,6 +123,7 @@ BatchLoader::BatchLoader(std::shared_ptr<const PairedDataset> dataset,
       "skip_first_tokens of at least 0, got ",
       options.batch_tokens, ", ", options.prefetch_batches, " and ", options.skip_first_tokens,
       ".");
+  wire_of(options);                                                   // throws if unknown
   for (const int64_t sequence : sequences) dataset->place(sequence);  // throws if out of range
   *state_ = {std::move(dataset), std::move(sequences), options, nullptr};
 }
@@ -152,9 +174,8 @@ void BatchLoader::start(int64_t epoch, int64_t first_batch) {
               ", got ", first_batch, ". Was the run started with other loader options?");
   batches.erase(batches.begin(), batches.begin() + first_batch);
   state_->prefetcher.reset();  // joins the old thread before a new one starts
-  state_->prefetcher = std::make_unique<Prefetcher>(*state_->dataset, std::move(batches),
-                                                    state_->options.skip_first_tokens,
-                                                    state_->options.prefetch_batches);
+  state_->prefetcher =
+      std::make_unique<Prefetcher>(*state_->dataset, std::move(batches), state_->options);
 }
 
 bool BatchLoader::next(PairedBatch& batch) {

@@ -4,10 +4,13 @@
 namespace kvalign {
 
 void EvaluateOptions::describe(OptionVisitor& visitor) {
-  visitor.field({"checkpoints",
-                 "files to evaluate, each a path or name=path; path#128 takes the first 128 "
-                 "numbers of a latent; the first is compared with every other row"},
-                checkpoints);
+  visitor.field(
+      {"checkpoints",
+       "files to evaluate, each a path or name=path; path#128 takes the first 128 "
+       "numbers of a latent, path@float8_e4m3fn/token sends the cache in FP8 with a scale a "
+       "tensor, head, token, channel or block32; the first is compared with every other "
+       "row"},
+      checkpoints);
   visitor.field({.name = "baselines",
                  .help = "rows beside them",
                  .one_of = {"mean", "truncate", "pad", "interpolate", "random"}},

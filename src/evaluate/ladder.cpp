@@ -36,8 +36,8 @@ nlohmann::json describe_model(const std::filesystem::path& folder) {
 // SHA-256 of what decides the scores of every row; how many texts there are does not.
 std::string hash_of(const LadderSetup& setup) {
   nlohmann::json options = options_to_json(setup.options);
-  for (const char* key :
-       {"sequences", "gate_tokens", "tokens", "sender", "receiver", "grid", "reread", "sinks"}) {
+  for (const char* key : {"sequences", "gate_tokens", "tokens", "sender", "receiver", "grid",
+                          "reread", "sinks", "judge"}) {
     options.erase(key);
   }
   const nlohmann::json all = {{"version", kLadderVersion},
@@ -60,6 +60,7 @@ std::vector<std::string> keys_of(const LadderSetup& setup,
   for (const Row& row : setup.projectors) {
     projectors.push_back(row.checkpoint.empty() ? row.name : sha256_of_file(row.checkpoint));
     if (row.rank > 0) projectors.back() += " rank " + std::to_string(row.rank);
+    if (row.send) projectors.back() += " through " + row.wire;
   }
   for (const LadderRowPlan& plan : plans) {
     std::string key =

@@ -57,7 +57,8 @@ class TextContinuer {
   // The sinks are the receiver's own.
   KvCache projected_cache(const Row& projector, const KvCache& own, size_t text) {
     const int64_t sinks = setup_.options.sinks;
-    at::Tensor streams_RTD = projector.project(senders_.features(text)).clone();
+    at::Tensor streams_RTD =
+        projector.project(arrived(projector, senders_.features(text), sinks)).clone();
     streams_RTD.narrow(1, 0, sinks).copy_(own.streams().narrow(1, 0, sinks));
     return KvCache::from_streams(own.geometry(), streams_RTD);
   }

@@ -84,7 +84,7 @@ class Planner {
   }
 
   const std::string& wire_of(const Row& row) const {
-    return row.latent_wire.empty() ? options_.wire : row.latent_wire;
+    return row.wire.empty() ? options_.wire : row.wire;
   }
 
   std::vector<LadderRowPlan> take() { return std::move(plans_); }

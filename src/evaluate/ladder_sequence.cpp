@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <map>
+#include <tuple>
 
 #include "continuation.h"
 
@@ -93,13 +94,14 @@ class TextLadder {
     }
   }
 
-  // The projector's whole cache [R, T, D]. Projectors work token by token, so that the cache of a
-  // shorter prefix is its beginning.
-  const at::Tensor& projected(size_t projector, size_t text) {
-    const auto key = std::pair(projector, text);
+  // The projector's whole cache [R, T, D]; the first `sinks` tokens were not sent. Projectors work
+  // token by token, so that the cache of a shorter prefix is its beginning; scales that tokens
+  // share are those of the whole prefix, whatever is re-read.
+  const at::Tensor& projected(size_t projector, size_t text, int64_t sinks) {
+    const Row& row = setup_.projectors[projector];
+    const auto key = std::tuple(projector, text, row.send ? sinks : 0);
     if (projected_RTD_.count(key) == 0) {
-      projected_RTD_[key] =
-          setup_.projectors[projector].project(senders_.features(text)).contiguous();
+      projected_RTD_[key] = row.project(arrived(row, senders_.features(text), sinks)).contiguous();
     }
     return projected_RTD_.at(key);
   }
@@ -114,7 +116,7 @@ class TextLadder {
     }
     const bool is_wrong = plan.source == CacheSource::kWrongDocument;
     const at::Tensor& whole_RTD =
-        projected(plan.projector, is_wrong ? setup_.other_document(number_) : number_);
+        projected(plan.projector, is_wrong ? setup_.other_document(number_) : number_, sinks);
     const int64_t covered = n_ - 1 - reread;
     const at::Tensor rest_RCD = whole_RTD.narrow(1, sinks, covered - sinks);
     return {row, at::cat({sinks_RCD, rest_RCD}, 1), consumed(reread)};
@@ -147,9 +149,10 @@ class TextLadder {
     if (plan.info.wire.empty()) return static_cast<double>(text);
     const bool own = plan.source == CacheSource::kTrueCache;
     const int64_t cached = own ? first_reread : sender_tokens(sinks, first_reread);
-    const int64_t latent_bytes = setup_.projectors[plan.projector].latent_bytes;
-    if (reads_projector(plan.source) && latent_bytes > 0) {
-      return static_cast<double>(text + cached * latent_bytes);
+    const Row& projector = setup_.projectors[plan.projector];
+    if (reads_projector(plan.source) && projector.wire_bytes_per_token > 0) {
+      return static_cast<double>(text + projector.wire_bytes_once +
+                                 cached * projector.wire_bytes_per_token);
     }
     const KvGeometry& geometry = (own ? setup_.receiver : setup_.sender).geometry();
     const auto bytes = static_cast<int64_t>(c10::elementSize(wire_dtype(setup_.options)));
@@ -172,7 +175,8 @@ class TextLadder {
   SequenceScores scores_;
   std::optional<KvCache> own_cache_;  // the receiver's, of T tokens
   at::Tensor own_RTD_, reference_MV_;
-  std::map<std::pair<size_t, size_t>, at::Tensor> projected_RTD_;  // by projector and text
+  // By projector, text and sinks.
+  std::map<std::tuple<size_t, size_t, int64_t>, at::Tensor> projected_RTD_;
 };
 
 }  // namespace

@@ -45,6 +45,18 @@ at::Tensor labels_of(const PairedDataset& dataset, const std::vector<int64_t>& s
   return at::tensor(labels, at::kLong);
 }
 
+// The row's projection of a batch, of which every sequence is sent on its own.
+at::Tensor project_batch(const Row& row, const at::Tensor& sender_STd,
+                         const at::Tensor& sequence_offsets) {
+  if (!row.send) return row.project(sender_STd);
+  const auto* offsets = sequence_offsets.const_data_ptr<int64_t>();
+  std::vector<at::Tensor> sent;
+  for (int64_t b = 0; b + 1 < sequence_offsets.numel(); ++b) {
+    sent.push_back(row.send(sender_STd.narrow(1, offsets[b], offsets[b + 1] - offsets[b])));
+  }
+  return row.project(at::cat(sent, 1));
+}
+
 struct RowAccumulators {
   ErrorAccumulator errors;
   WorstTokens worst_tokens;
@@ -87,7 +99,7 @@ TestPass measure_test_split(const PassContext& context, const std::vector<int64_
     targets.add(target_RTD, batch.sequence_offsets);
     if (has_labels) target_pooler.add(target_RTD, batch.sequence_offsets);
     for (size_t i = 0; i < rows.size(); ++i) {
-      const at::Tensor predicted_RTD = rows[i].project(sender_STd);
+      const at::Tensor predicted_RTD = project_batch(rows[i], sender_STd, batch.sequence_offsets);
       const TokenErrors errors =
           accumulators[i].errors.add(predicted_RTD, target_RTD, batch.sequence_offsets);
       accumulators[i].worst_tokens.add(errors, batch.sequence_offsets, batch.sequences,

@@ -8,6 +8,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "kvalign/ops/fp8_wire.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 
@@ -17,8 +18,25 @@ namespace {
 struct NamedPath {
   std::string name;
   std::string path;
-  int64_t rank = 0;  // 0: whole
+  int64_t rank = 0;       // 0: whole
+  std::string wire = {};  // empty: the ladder's
 };
+
+// "path@float8_e4m3fn/token" sends the cache in that type. An @ before a file's name is part of it.
+std::string cut_wire(std::string& path) {
+  const size_t mark = path.rfind('@');
+  const size_t stem = path.rfind(".safetensors");
+  if (mark == std::string::npos || stem == std::string::npos || mark < stem) return "";
+  const std::string wire = path.substr(mark + 1);
+  try {
+    parse_fp8_wire(wire);
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument("evaluate: " + path + ": after '@' " + error.what() +
+                                ". Write path@float8_e4m3fn/token for scales of tokens.");
+  }
+  path.resize(mark);
+  return wire;
+}
 
 // "path#128" cuts the latent to its first 128 numbers.
 int64_t cut_rank(std::string& path) {
@@ -38,15 +56,20 @@ int64_t cut_rank(std::string& path) {
 
 // "name=path", or a path, which names the row by its folder: runs/v1/checkpoint.safetensors is v1.
 NamedPath parse_checkpoint(std::string text) {
+  const std::string wire = cut_wire(text);
   const int64_t rank = cut_rank(text);
   const size_t equals = text.find('=');
-  if (equals != std::string::npos) return {text.substr(0, equals), text.substr(equals + 1), rank};
+  if (equals != std::string::npos) {
+    return {text.substr(0, equals), text.substr(equals + 1), rank, wire};
+  }
   const std::filesystem::path path = std::filesystem::absolute(text).lexically_normal();
   const std::string stem = path.stem().string();
   const std::string folder = path.parent_path().filename().string();
-  if (folder.empty()) return {stem, text, rank};
-  const std::string name = stem == "checkpoint" ? folder : folder + "/" + stem;
-  return {rank > 0 ? name + " " + std::to_string(rank) : name, text, rank};
+  if (folder.empty()) return {stem, text, rank, wire};
+  std::string name = stem == "checkpoint" ? folder : folder + "/" + stem;
+  if (rank > 0) name += " " + std::to_string(rank);
+  if (!wire.empty()) name += " " + wire;
+  return {name, text, rank, wire};
 }
 
 void check_same_data(const Checkpoint& checkpoint, const std::string& path,
@@ -97,10 +120,30 @@ Row projector_row(std::string name, std::string text, std::shared_ptr<KvProjecto
   projector->projector().to(device);
   return {.name = std::move(name),
           .text = std::move(text),
-          .latent_wire = projector->latent_bytes() > 0 ? projector->options().latent_wire : "",
-          .latent_bytes = projector->latent_bytes(),
+          .wire = projector->latent_bytes() > 0 ? projector->options().latent_wire : "",
+          .wire_bytes_per_token = projector->latent_bytes(),
           .num_parameters = projector->projector().num_parameters(),
           .project = [projector](const at::Tensor& sender) { return projector->project(sender); }};
+}
+
+// Lets the row read what arrives of a cache that is sent in FP8.
+void send_in_fp8(Row& row, const std::string& name, const KvGeometry& sender,
+                 const std::string& path) {
+  if (!row.wire.empty()) {
+    throw std::invalid_argument("evaluate: " + path + " sends a latent as " + row.wire +
+                                ", not the cache. Leave out '@" + name + "'.");
+  }
+  const Fp8Wire wire = parse_fp8_wire(name);
+  const int64_t num_kv_heads = sender.num_kv_heads;
+  const int64_t num_streams = is_flat(sender) ? 1 : 2 * sender.num_layers;
+  const Fp8WireBytes bytes = fp8_wire_bytes(wire, num_streams, sender.width(), num_kv_heads);
+  row.text += ", cache sent as " + name;
+  row.wire = name;
+  row.wire_bytes_per_token = bytes.per_token;
+  row.wire_bytes_once = bytes.once;
+  row.send = [wire, num_kv_heads](const at::Tensor& sender_STd) {
+    return send_cache(wire, sender_STd, num_kv_heads);
+  };
 }
 
 std::string why_absent(const std::string& kind, const ProjectorShape& shape) {
@@ -120,12 +163,19 @@ const char* baseline_text(const std::string& kind) {
 
 }  // namespace
 
+at::Tensor arrived(const Row& row, const at::Tensor& sender_STd, int64_t not_sent) {
+  if (!row.send) return sender_STd;
+  const int64_t sent = sender_STd.size(1) - not_sent;
+  return at::cat(
+      {sender_STd.narrow(1, 0, not_sent), row.send(sender_STd.narrow(1, not_sent, sent))}, 1);
+}
+
 std::vector<Row> checkpoint_rows(const EvaluateOptions& options, const RowContext& context,
                                  std::vector<std::string>& warnings) {
   std::vector<Row> rows;
   std::set<std::string> names(options.baselines.begin(), options.baselines.end());
   for (const std::string& text : options.checkpoints) {
-    const auto [name, path, rank] = parse_checkpoint(text);
+    const auto [name, path, rank, wire] = parse_checkpoint(text);
     if (name.empty() || !names.insert(name).second) {
       throw std::invalid_argument("evaluate: expected checkpoints with names of their own, got \"" +
                                   name + "\" again for " + path +
@@ -149,6 +199,7 @@ std::vector<Row> checkpoint_rows(const EvaluateOptions& options, const RowContex
                                  checkpoint.projector, context.device));
     rows.back().checkpoint = path;
     rows.back().rank = rank;
+    if (!wire.empty()) send_in_fp8(rows.back(), wire, checkpoint.projector->sender(), path);
   }
   return rows;
 }

@@ -18,14 +18,21 @@ namespace kvalign {
 
 struct Row {
   std::string name = {};
-  std::string text = {};         // what it is, for people
-  std::string checkpoint = {};   // path; empty for a baseline
-  int64_t rank = 0;              // that its latent was cut to; 0: whole, or none
-  std::string latent_wire = {};  // type in which its latent is sent; empty: it reads the cache
-  int64_t latent_bytes = 0;      // a token
+  std::string text = {};        // what it is, for people
+  std::string checkpoint = {};  // path; empty for a baseline
+  int64_t rank = 0;             // that its latent was cut to; 0: whole, or none
+  // What crosses the network for it; empty: the cache, in the ladder's type. Else a latent, or the
+  // cache as an Fp8Wire.
+  std::string wire = {};
+  int64_t wire_bytes_per_token = 0, wire_bytes_once = 0;
   int64_t num_parameters = 0;
   std::function<at::Tensor(const at::Tensor& sender_STd)> project = {};  // [S, T, d] -> [R, T, D]
+  // What arrives of one sequence's tokens; none: all of it.
+  std::function<at::Tensor(const at::Tensor& sender_STd)> send = {};
 };
+
+// What the row reads of a sequence whose first tokens are not sent: those are as they were.
+at::Tensor arrived(const Row& row, const at::Tensor& sender_STd, int64_t not_sent);
 
 struct RowContext {
   const PairedDataset& dataset;

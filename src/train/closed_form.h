@@ -13,9 +13,9 @@
 namespace kvalign {
 
 struct ClosedFormReport {
-  std::vector<double> lambda_R;       ///< penalty of each stream
-  std::vector<double> unexplained_R;  ///< share of the validation variance; empty without one
-  double mean_unexplained = 0;        ///< infinite without one
+  std::vector<double> lambda_R = {};       ///< penalty of each stream
+  std::vector<double> unexplained_R = {};  ///< share of the validation variance; empty without one
+  double mean_unexplained = 0;             ///< infinite without one
 };
 
 /// Gives `projector` its weights, of residual_mlp the linear part's; of raw features and outputs,

@@ -64,6 +64,7 @@ class SumsFolder {
                           {"split", split_.sha256},
                           {"skip_first_tokens", num_skipped_tokens(recipe_.dataset, *dataset_)},
                           {"alignment", recipe_.dataset.alignment},
+                          {"wire", recipe_.loader.wire},
                           {"layer_map", options_to_json(layer_map)}}
         .dump();
   }
@@ -99,7 +100,7 @@ class SumsFolder {
   void check_mergeable(const SafetensorsFile& file) const {
     const auto own = nlohmann::json::parse(identity("training"));
     const auto other = nlohmann::json::parse(identity_of(file), nullptr, /*exceptions=*/false);
-    for (const char* key : {"part", "layer_map", "skip_first_tokens", "alignment"}) {
+    for (const char* key : {"part", "layer_map", "skip_first_tokens", "alignment", "wire"}) {
       const std::string came =
           other.is_object() && other.contains(key) ? other[key].dump() : "none";
       if (came == own[key].dump()) continue;

@@ -8,6 +8,7 @@
 #include <limits>
 #include <numeric>
 
+#include "kvalign/ops/fp8_wire.h"
 #include "small_dataset.h"
 #include "tests/support/throws.h"
 
@@ -112,6 +113,26 @@ TEST(BatchLoader, CanBeStartedAnewOrDroppedAtAnyTime) {
     ASSERT_TRUE(loader.next(batch));
     EXPECT_EQ(batch.sequences, loader.plan(1)[0]);
   }  // leaves with batches unread and the thread at work
+}
+
+TEST(BatchLoader, SendsEachSequenceThroughTheWire) {
+  const SmallDataset files;
+  const auto dataset = PairedDataset::open(files.folder);
+  const std::string name = "float8_e4m3fn/tensor";  // scales that tokens share
+  BatchLoader loader(dataset, all_sequences(*dataset), {.batch_tokens = 20, .wire = name});
+  loader.start(0);
+  for (const PairedBatch& batch : read_all(loader)) {
+    const PairedBatch stored = dataset->read(batch.sequences);
+    EXPECT_TRUE(at::equal(batch.receiver_RTD, stored.receiver_RTD));
+    std::vector<at::Tensor> sent;
+    for (const int64_t sequence : batch.sequences) {
+      sent.push_back(send_cache(parse_fp8_wire(name), dataset->read({sequence}).sender_STd,
+                                dataset->index().sender.geometry.num_kv_heads));
+    }
+    EXPECT_TRUE(at::equal(batch.sender_STd, at::cat(sent, 1)));
+    EXPECT_FALSE(at::equal(batch.sender_STd, stored.sender_STd));
+  }
+  EXPECT_THROWS_WITH(BatchLoader(dataset, {0}, {.wire = "float8"}), "got \"float8\"");
 }
 
 TEST(BatchLoader, RethrowsWhatTheThreadMet) {

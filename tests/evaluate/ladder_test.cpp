@@ -11,6 +11,7 @@
 #include "kvalign/core/files.h"
 #include "kvalign/core/sha256.h"
 #include "kvalign/dataset/token_file.h"
+#include "kvalign/ops/fp8_wire.h"
 #include "kvalign/train/distiller.h"
 #include "planted_faults.h"
 #include "tests/support/throws.h"
@@ -258,6 +259,40 @@ TEST(Ladder, LatentsCrossInTheirOwnBytesAndSmallerRanksAreRowsOfTheirOwn) {
   }
   tiny.evaluate.checkpoints.back() = path + "#7";
   EXPECT_THROWS_WITH(tiny.open(), "expected 1 .. 6, got 7");
+}
+
+TEST(Ladder, CachesInFp8AreRowsOfTheirOwn) {
+  TinyLadder tiny("llama", "qwen3");
+  const std::string path = tiny.folder.file("checkpoint.safetensors");
+  for (const std::string& wire : fp8_wire_names()) {
+    tiny.evaluate.checkpoints.push_back(wire + "=" + path + "@" + wire);
+  }
+  tiny.evaluate.baselines = {};
+  const LadderReport report = tiny.open().climb();
+  const KvGeometry sender = Decoder::load(tiny.options.sender).geometry();
+  const LadderRow& whole = row_of(report, "linear + sinks");
+  for (const std::string& name : fp8_wire_names()) {
+    const LadderRow& row = row_of(report, name + " + sinks");
+    EXPECT_EQ(row.wire, name);
+    EXPECT_THAT(row.text, HasSubstr("cache sent as " + name));
+    EXPECT_NE(row.all.nll, whole.all.nll) << name;
+    EXPECT_NEAR(row.all.nll, whole.all.nll, 0.1) << name;
+    // 11 cached tokens that were float32, and the scales of one cache.
+    const Fp8WireBytes bytes = fp8_wire_bytes(parse_fp8_wire(name), 2 * sender.num_layers,
+                                              sender.width(), sender.num_kv_heads);
+    const double fewer = 11.0 * 2 * sender.num_layers * sender.width() * 4 -
+                         11.0 * static_cast<double>(bytes.per_token) -
+                         static_cast<double>(bytes.once);
+    EXPECT_NEAR((whole.bytes_per_token - row.bytes_per_token) * 14, fewer, 1e-6) << name;
+  }
+}
+
+TEST(Ladder, RefusesWiresThatThereAreNot) {
+  TinyLadder tiny("llama", "qwen3");
+  tiny.evaluate.checkpoints.push_back(tiny.folder.file("checkpoint.safetensors") + "@float8");
+  EXPECT_THROWS_WITH(tiny.open(), "after '@' expected a type in which a cache is sent");
+  tiny.evaluate.checkpoints.back() = tiny.save_low_rank_checkpoint(6) + "@float8_e5m2/head";
+  EXPECT_THROWS_WITH(tiny.open(), "sends a latent as float8_e4m3fn, not the cache");
 }
 
 TEST(Ladder, RefusesWhatIsNotHeldOut) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "kvalign/core/options.h"
@@ -18,6 +19,7 @@ struct KVALIGN_API LoaderOptions {
   int64_t batch_tokens = 800;
   int64_t prefetch_batches = 2;
   bool shuffle = true;
+  std::string wire = "stored";    ///< that the sender's caches cross: stored, or an Fp8Wire
   int64_t skip_first_tokens = 0;  ///< not a field of the recipe's section
   int64_t seed = 1;               ///< not a field of the recipe's section
   void describe(OptionVisitor& visitor);
@@ -26,7 +28,8 @@ struct KVALIGN_API LoaderOptions {
 /// Not thread-safe itself: one thread calls start() and next().
 class KVALIGN_API BatchLoader {
  public:
-  /// Throws c10::Error for an empty list, a number out of range or an option out of range.
+  /// Throws c10::Error for an empty list, a number out of range or an option out of range, and
+  /// std::invalid_argument for an unknown wire.
   BatchLoader(std::shared_ptr<const PairedDataset> dataset, std::vector<int64_t> sequences,
               const LoaderOptions& options);
   ~BatchLoader();  ///< stops and joins the thread

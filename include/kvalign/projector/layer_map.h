@@ -15,7 +15,7 @@ class OptionVisitor;
 struct KVALIGN_API LayerMapOptions {
   std::string kind = "nearest_depth";  // nearest_depth, last_aligned, top_k or all
   // top_k only: the sender layers of receiver layer 0, then of layer 1, and so on; k of each.
-  std::vector<int64_t> layers;
+  std::vector<int64_t> layers = {};
   std::string features = "own";  // own: keys from keys and values from values; both: from both
 
   void describe(OptionVisitor& visitor);
