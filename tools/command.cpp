@@ -62,7 +62,8 @@ void print_result(const std::string& text) {
 }
 
 void print_result(const nlohmann::json& json) {
-  print_result(json.dump(2));
+  // A text may end in the middle of a character.
+  print_result(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 }  // namespace kvalign::tools

@@ -1,17 +1,24 @@
 // kvalign continue: what the receiver writes after its true cache, the projected one, another
-// document's and none, and what the sender writes alone. For a person to look at.
+// document's and none, and what the sender writes alone; or what it writes after a packet. For a
+// person to look at.
 #include <CLI/App.hpp>
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "command.h"
 #include "console.h"
+#include "kvalign/core/device.h"
+#include "kvalign/core/files.h"
+#include "kvalign/deploy/packet_receiver.h"
 #include "kvalign/evaluate/ladder.h"
+#include "kvalign/model/detokeniser.h"
 
 namespace kvalign::tools {
 namespace {
 
 struct ContinueFlags : Flags {
+  std::string packet;
   std::vector<std::string> checkpoints;
   int64_t sequence = 0;
   int64_t tokens = 32;
@@ -54,6 +61,35 @@ int continue_text(const EvalRecipe& options, const ContinueFlags& flags) {
   return kDone;
 }
 
+std::string packet_text(const std::string& continuation, const DecodedPacket& packet) {
+  return c10::str(packet.bytes.num_tokens, " tokens, ", packet.sink_token_ids.size(), " sinks and ",
+                  packet.reread_token_ids.size(), " re-read among them; ",
+                  std::round(packet.bytes.per_token(packet.bytes.total()) * 10) / 10,
+                  " bytes a token\n") +
+         block("it goes on", continuation);
+}
+
+// NAME=PATH without its name.
+std::string path_of(const std::string& checkpoint) {
+  return checkpoint.substr(checkpoint.find('=') + 1);
+}
+
+int continue_packet(const EvalRecipe& options, const ContinueFlags& flags) {
+  Console console;
+  console.start("continue", use_device(options.recipe), source_text(flags));
+  const DecodedPacket packet = decode_packet(read_file(flags.packet));
+  const PacketReceiver receiver(path_of(options.evaluate.checkpoints.front()),
+                                options.ladder.receiver, resolve_device(options.recipe.device));
+  const std::string text = Detokeniser::open(receiver.decoder().folder())
+                               .text(receiver.continue_greedily(packet, flags.tokens));
+  flags.json ? print_result(
+                   nlohmann::json{{"tokens", packet.bytes.num_tokens},
+                                  {"bytes_per_token", packet.bytes.per_token(packet.bytes.total())},
+                                  {"text", text}})
+             : print_result(packet_text(text, packet));
+  return kDone;
+}
+
 }  // namespace
 
 void add_continue(CLI::App& app, Command& chosen) {
@@ -61,6 +97,10 @@ void add_continue(CLI::App& app, Command& chosen) {
       app.add_subcommand("continue", "greedy text after each kind of cache, side by side");
   auto flags = std::make_shared<ContinueFlags>();
   add_flags(*command, *flags, [] { return options_help(EvalRecipe()); });
+  command
+      ->add_option("--packet", flags->packet,
+                   "what the receiver continues from, instead of a held-out sequence")
+      ->type_name("FILE");
   command->add_option("--sequence", flags->sequence, "which of the held-out sequences, from 0");
   command->add_option("--tokens", flags->tokens, "how many tokens are written")
       ->check(CLI::PositiveNumber);
@@ -77,7 +117,10 @@ void add_continue(CLI::App& app, Command& chosen) {
             if (!flags->checkpoints.empty()) options.evaluate.checkpoints = flags->checkpoints;
             add_run_defaults(options);
           },
-          [&](const EvalRecipe& options) { return continue_text(options, *flags); });
+          [&](const EvalRecipe& options) {
+            return flags->packet.empty() ? continue_text(options, *flags)
+                                         : continue_packet(options, *flags);
+          });
     };
   });
 }

@@ -60,6 +60,10 @@ class LowRank : public Projector {
   at::Tensor project(const at::Tensor& features_GTF) override {
     at::Tensor latent_1Tr = through_wire(encoder_->forward(features_GTF), options().latent_wire);
     if (used_rank() > 0) latent_1Tr = latent_1Tr * beginning_r(latent_1Tr);
+    return project_whole_latent(latent_1Tr);
+  }
+
+  at::Tensor project_whole_latent(const at::Tensor& latent_1Tr) override {
     const at::Tensor output_RTD = decoder_->forward(latent_1Tr);
     return output_scale().defined()
                ? at::addcmul(output_mean().unsqueeze(1), output_RTD, output_scale().unsqueeze(1))

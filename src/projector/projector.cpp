@@ -94,6 +94,17 @@ void Projector::use_rank(int64_t rank) {
   used_rank_ = rank;
 }
 
+at::Tensor Projector::project_latent(const at::Tensor& latent_1Tk) {
+  TORCH_CHECK(options_.kind == "low_rank", "Projector::project_latent: ", options_.kind,
+              " has no latent. Only low_rank has one");
+  TORCH_CHECK(latent_1Tk.dim() == 3 && latent_1Tk.size(0) == 1 && latent_1Tk.size(2) >= 1 &&
+                  latent_1Tk.size(2) <= options_.rank,
+              "Projector::project_latent: expected [1, tokens, 1 .. ", options_.rank, "], got ",
+              latent_1Tk.sizes());
+  return project_whole_latent(
+      at::constant_pad_nd(latent_1Tk, {0, options_.rank - latent_1Tk.size(2)}));
+}
+
 int64_t Projector::num_parameters() const {
   int64_t count = 0;
   for (const at::Tensor& parameter : parameters()) {

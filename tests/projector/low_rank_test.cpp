@@ -79,6 +79,26 @@ TEST(LowRank, ASmallerRankIsTheBeginningOfTheLatent) {
   EXPECT_TRUE(whole.with_rank(5).project(streams).equal(whole.project(streams)));
 }
 
+TEST(LowRank, ReadsALatentThatArrived) {
+  const KvProjector whole = low_rank("float32");
+  const at::Tensor streams = golden_fill({4, 7, 8}, 1, 1.0);
+  auto parameters = whole.projector().named_parameters();
+  const at::Tensor latent_1Tr =
+      whole.plan().gather(streams).matmul(parameters["encoder.weight"].transpose(1, 2)) +
+      parameters["encoder.bias"].unsqueeze(1);
+  const auto equal = [](const at::Tensor& a, const at::Tensor& b) {
+    return at::allclose(a, b, 1e-5, 1e-6);
+  };
+  EXPECT_TRUE(equal(whole.projector().project_latent(latent_1Tr), whole.project(streams)));
+  EXPECT_TRUE(equal(whole.projector().project_latent(latent_1Tr.narrow(2, 0, 3)),
+                    whole.with_rank(3).project(streams)));
+  EXPECT_THROWS_WITH(whole.projector().project_latent(at::zeros({1, 7, 6})),
+                     "expected [1, tokens, 1 .. 5], got [1, 7, 6]");
+  const KvProjector linear({}, geometry("small", 2), geometry("large", 3));
+  EXPECT_THROWS_WITH(linear.projector().project_latent(at::zeros({1, 7, 6})),
+                     "linear_residual has no latent");
+}
+
 TEST(LowRank, UsesTheBeginningOfItsLatentWhereToldTo) {
   const KvProjector whole = low_rank("float8_e4m3fn");
   const at::Tensor streams = golden_fill({4, 7, 8}, 1, 1.0);

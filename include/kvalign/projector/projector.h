@@ -61,6 +61,10 @@ class KVALIGN_API Projector : public torch::nn::Module {
   void use_rank(int64_t rank);
   int64_t used_rank() const { return used_rank_; }
 
+  // low_rank: [1, T, k], a latent that arrived, to [R, T, D]; numbers beyond the first k are 0.
+  // Errors: c10::Error for a kind without a latent, and another shape.
+  at::Tensor project_latent(const at::Tensor& latent_1Tk);
+
   // Elements of the weights, frozen ones included; statistics are not counted. 0 for a baseline.
   int64_t num_parameters() const;
 
@@ -95,13 +99,14 @@ class KVALIGN_API Projector : public torch::nn::Module {
   // What a kind implements: standardised [G, T, F] -> [R, T, D], including output_statistics()
   // where they are set.
   virtual at::Tensor project(const at::Tensor& features_GTF) = 0;
+  // The same from a whole latent [1, T, r]. Never called for a kind without one.
+  virtual at::Tensor project_whole_latent(const at::Tensor&) { return {}; }
   // Multiplies statistics into the weights: fold_features gives the same function of raw features,
   // fold_outputs the one whose outputs have mean and scale. Never called for a kind without
   // parameters.
   virtual void fold_features(const Statistics&) {}
   virtual void fold_outputs(const Statistics&) {}
 
-  // As use_rank was told; 0: all.
   // What project() multiplies by and adds at the end, [R, D]; both undefined where there is
   // nothing.
   at::Tensor output_mean() const;

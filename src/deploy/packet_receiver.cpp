@@ -1,0 +1,88 @@
+// Projects what arrived and puts the receiver's own sinks before it. See the header.
+//
+// Shapes:  R receiver streams   S tokens with exact sinks   T coded tokens   D receiver width
+#include "kvalign/deploy/packet_receiver.h"
+
+#include <ATen/ATen.h>
+
+#include <stdexcept>
+
+#include "kvalign/core/sha256.h"
+#include "kvalign/projector/kv_projector.h"
+#include "kvalign/train/checkpoint.h"
+
+namespace kvalign {
+namespace {
+
+void require(bool right, const std::string& what) {
+  if (!right) throw std::runtime_error("packet: " + what);
+}
+
+at::Tensor token_row(const std::vector<int32_t>& ids, c10::Device device) {
+  return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).to(device);
+}
+
+}  // namespace
+
+PacketReceiver::PacketReceiver(const std::string& checkpoint, const std::string& receiver,
+                               c10::Device device)
+    : checkpoint_id_(packet_id(sha256_of_file(checkpoint))),
+      receiver_(Decoder::load(receiver, device)) {
+  const std::shared_ptr<KvProjector> projector = load_checkpoint(checkpoint).projector;
+  KvGeometry geometry = receiver_.geometry();
+  geometry.model = projector->receiver().model;
+  if (geometry != projector->receiver()) {
+    throw std::runtime_error(receiver + " is not the receiver of " + checkpoint + " (" +
+                             projector->receiver().model +
+                             "): their caches have other shapes or positions. Give the model that "
+                             "the checkpoint was trained for");
+  }
+  projector->projector().eval();
+  projector->projector().to(device);
+  projector_ = projector;
+}
+
+PacketReceiver::~PacketReceiver() = default;
+
+void PacketReceiver::check_sender(const DecodedPacket& packet) const {
+  const PacketHeader& header = packet.header;
+  require(header.content != PacketContent::kFlatCache,
+          "expected a cache with layers or a latent, got a flat cache, which no model continues "
+          "from");
+  require(header.geometry_id == packet_id(geometry_id(projector_->sender())),
+          "expected the geometry_id of the checkpoint's sender " + projector_->sender().model +
+              ", got another model's. Use the checkpoint that was trained for that sender");
+  require(header.position_offset == 0,
+          "expected a text from its first token, got position_offset " +
+              std::to_string(header.position_offset) + ". Send the whole prefix");
+  if (header.content != PacketContent::kLatent) return;
+  require(header.encoder_id == checkpoint_id_,
+          "expected a latent of this checkpoint, got another encoder_id. Export the encoder of the "
+          "checkpoint that decodes");
+}
+
+KvCache PacketReceiver::cache_of(const DecodedPacket& packet) const {
+  check_sender(packet);
+  const at::NoGradGuard no_gradients;
+  const at::Tensor sent = packet.values_TMW.transpose(0, 1).contiguous().to(receiver_.device());
+  const at::Tensor coded_RTD = packet.header.content == PacketContent::kLatent
+                                   ? projector_->projector().project_latent(sent)
+                                   : projector_->project(sent);
+  if (packet.sink_token_ids.empty()) return KvCache::from_streams(receiver_.geometry(), coded_RTD);
+  const DecoderOutput sinks = receiver_.forward(
+      {.token_ids_BT = token_row(packet.sink_token_ids, receiver_.device()).unsqueeze(0),
+       .num_logits = 0});
+  return KvCache::from_streams(receiver_.geometry(),
+                               at::cat({sinks.cache->streams().to(at::kFloat), coded_RTD}, 1));
+}
+
+std::vector<int64_t> PacketReceiver::continue_greedily(const DecodedPacket& packet,
+                                                       int64_t num_tokens) const {
+  require(!packet.reread_token_ids.empty(),
+          "expected at least the last token of the prefix among the re-read ones, got none. Encode "
+          "with num_reread of 1 or more");
+  return generate_greedily(receiver_, cache_of(packet),
+                           token_row(packet.reread_token_ids, receiver_.device()), num_tokens);
+}
+
+}  // namespace kvalign
