@@ -1,0 +1,142 @@
+// One step of FP8 conversion: kFp8Step elements to codes or back, equal to the scalar codec of
+// format/ to the bit. Highway compiles this once for each instruction set; see fp8_rows-inl.h.
+#if defined(KVALIGN_EDGE_FP8_STEPS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef KVALIGN_EDGE_FP8_STEPS_INL_H_
+#undef KVALIGN_EDGE_FP8_STEPS_INL_H_
+#else
+#define KVALIGN_EDGE_FP8_STEPS_INL_H_
+#endif
+
+#include "kvalign/format/fp8_layout.h"
+#include "kvalign/format/half.h"
+#include "src/edge/fp8_vectors-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace kvalign {
+namespace HWY_NAMESPACE {
+
+// Adds what a step saturates and flushes. Seldom needed: only codes of zero and of the largest
+// value can be either.
+template <Fp8Format format, class Scales>
+HWY_NOINLINE void count_step(const float* values, const Scales& scales, size_t first,
+                             Fp8Result& counts) {
+  const Floats floats;
+  const Words words;
+  // The smallest magnitude that rounds beyond the largest value, and the largest that rounds to
+  // zero. A tie goes to the even code, which is E4M3FN's largest but not E5M2's.
+  constexpr bool e4m3 = format == Fp8Format::kE4M3FN;
+  const auto saturates = hn::Set(floats, e4m3 ? 0x1.d00002p8f : 0x1.ep15f);
+  const auto vanishes = hn::Set(floats, e4m3 ? 0x1p-10f : 0x1p-17f);
+  for (size_t i = 0; i < kFp8Step; i += kFp8Lanes) {
+    const FloatVector value = hn::LoadU(floats, values + first + i);
+    const FloatVector magnitude = hn::Abs(scales.quotient(value, first + i));
+    counts.saturated += hn::CountTrue(floats, hn::Ge(magnitude, saturates));
+    // Zeros vanish too, but are no loss. As bits: subnormal numbers may be read as zeros.
+    counts.flushed += hn::CountTrue(floats, hn::Le(magnitude, vanishes));
+    counts.flushed -= hn::CountTrue(words, hn::Eq(magnitude_bits(value), hn::Zero(words)));
+  }
+}
+
+#if HWY_TARGET == HWY_SCALAR  // no vectors: the codec itself
+
+template <Fp8Format format, class Scales>
+HWY_INLINE void encode_step(const float* values, const Scales& scales, size_t first, uint8_t* codes,
+                            Fp8Result& counts) {
+  for (size_t i = first; i < first + kFp8Step; ++i) {
+    const float quotient = hn::GetLane(scales.quotient(hn::Set(Floats(), values[i]), i));
+    codes[i] = encode_fp8(quotient, format, Fp8Overflow::kSaturate);
+  }
+  count_step<format>(values, scales, first, counts);
+}
+
+template <Fp8Format format, class Scales, class Output>
+HWY_INLINE void decode_step(const uint8_t* codes, const Scales& scales, size_t first,
+                            Output* values) {
+  for (size_t i = first; i < first + kFp8Step; ++i) {
+    const FloatVector value = hn::Set(Floats(), decode_fp8(codes[i], format));
+    narrow_float(hn::GetLane(scales.product(value, i)), values[i]);
+  }
+}
+
+#else
+
+// Finite values to codes.
+template <Fp8Format format, class Scales>
+HWY_INLINE void encode_step(const float* values, const Scales& scales, size_t first, uint8_t* codes,
+                            Fp8Result& counts) {
+  constexpr int mantissa_bits = fp8_mantissa_bits(format), bias = fp8_exponent_bias(format);
+  const Floats floats;
+  const Bytes bytes;
+  FloatVector quotients[4];
+  WordVector rounded[4];
+  for (size_t i = 0; i < 4; ++i) {
+    const size_t place = first + i * kFp8Lanes;
+    quotients[i] = scales.quotient(hn::LoadU(floats, values + place), place);
+    const auto largest = hn::Set(floats, fp8_largest(format));
+    rounded[i] = round_vector<mantissa_bits, bias>(hn::Min(hn::Abs(quotients[i]), largest));
+  }
+  const auto offset = hn::Set(bytes, static_cast<uint8_t>(round_offset(mantissa_bits, bias)));
+  const auto magnitudes = hn::Sub(
+      lower_bytes(lower_halfwords(rounded[0], rounded[1]), lower_halfwords(rounded[2], rounded[3])),
+      offset);
+  const auto signs = upper_bytes(upper_halfwords(quotients[0], quotients[1]),
+                                 upper_halfwords(quotients[2], quotients[3]));
+  hn::StoreU(hn::Or(magnitudes, hn::And(signs, hn::Set(bytes, 0x80))), bytes, codes + first);
+  const auto largest_code = hn::Set(bytes, static_cast<uint8_t>(fp8_largest_code(format)));
+  const auto may_count =
+      hn::Or(hn::Eq(magnitudes, hn::Zero(bytes)), hn::Eq(magnitudes, largest_code));
+  if (HWY_UNLIKELY(!hn::AllFalse(bytes, may_count))) {
+    count_step<format>(values, scales, first, counts);
+  }
+}
+
+// Two vectors of float32, at `values`.
+HWY_INLINE void store_pair(FloatVector first, FloatVector second, float* values) {
+  hn::StoreU(first, Floats(), values);
+  hn::StoreU(second, Floats(), values + kFp8Lanes);
+}
+HWY_INLINE void store_pair(FloatVector first, FloatVector second, Bfloat16* values) {
+  const auto narrow = upper_halfwords(round_to_bfloat16(first), round_to_bfloat16(second));
+  hn::StoreU(narrow, Halfwords(), &values->bits);
+}
+HWY_INLINE void store_pair(FloatVector first, FloatVector second, Float16* values) {
+  const Halfwords halfwords;
+  const auto offset = hn::Set(halfwords, static_cast<uint16_t>(round_offset(10, 15)));
+  const auto magnitudes =
+      hn::Sub(lower_halfwords(round_to_float16(first), round_to_float16(second)), offset);
+  const auto signs = hn::And(upper_halfwords(first, second), hn::Set(halfwords, 0x8000));
+  hn::StoreU(hn::Or(magnitudes, signs), halfwords, &values->bits);
+}
+
+// Finite codes to values. E5M2 is the upper byte of a float16; E4M3FN's bits, a place higher, are
+// those of a float16 that is smaller by a factor of 2^8, subnormal numbers included.
+template <Fp8Format format, class Scales, class Output>
+HWY_INLINE void decode_step(const uint8_t* codes, const Scales& scales, size_t first,
+                            Output* values) {
+  constexpr bool e4m3 = format == Fp8Format::kE4M3FN;
+  const Floats floats;
+  const hn::RebindToSigned<Halfwords> halfwords;
+  const hn::Rebind<int8_t, Halfwords> half_bytes;
+  const hn::Repartition<hwy::float16_t, Floats> halves;
+  const hn::Half<decltype(halves)> half;
+  const auto kept = hn::Set(halfwords, static_cast<int16_t>(0xBF80));
+  const auto factor = hn::Set(floats, e4m3 ? 256.0f : 1.0f);
+  for (size_t i = first; i < first + kFp8Step; i += 2 * kFp8Lanes) {
+    const auto* stored = reinterpret_cast<const int8_t*>(codes + i);
+    const auto wide = hn::PromoteTo(halfwords, hn::LoadU(half_bytes, stored));
+    const auto bits = e4m3 ? hn::And(hn::ShiftLeft<7>(wide), kept) : hn::ShiftLeft<8>(wide);
+    const auto pair = hn::BitCast(halves, bits);
+    const auto lower = hn::PromoteTo(floats, hn::LowerHalf(half, pair));
+    const auto upper = hn::PromoteTo(floats, hn::UpperHalf(half, pair));
+    store_pair(scales.product(e4m3 ? hn::Mul(lower, factor) : lower, i),
+               scales.product(e4m3 ? hn::Mul(upper, factor) : upper, i + kFp8Lanes), values + i);
+  }
+}
+
+#endif  // HWY_TARGET == HWY_SCALAR
+
+}  // namespace HWY_NAMESPACE
+}  // namespace kvalign
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard
