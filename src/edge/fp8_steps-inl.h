@@ -22,17 +22,14 @@ HWY_NOINLINE void count_step(const float* values, const Scales& scales, size_t f
                              Fp8Result& counts) {
   const Floats floats;
   const Words words;
-  // The smallest magnitude that rounds beyond the largest value, and the largest that rounds to
-  // zero. A tie goes to the even code, which is E4M3FN's largest but not E5M2's.
-  constexpr bool e4m3 = format == Fp8Format::kE4M3FN;
-  const auto saturates = hn::Set(floats, e4m3 ? 0x1.d00002p8f : 0x1.ep15f);
-  const auto vanishes = hn::Set(floats, e4m3 ? 0x1p-10f : 0x1p-17f);
+  const auto saturating = hn::Set(floats, fp8_smallest_saturating(format));
+  const auto flushed = hn::Set(floats, fp8_largest_flushed(format));
   for (size_t i = 0; i < kFp8Step; i += kFp8Lanes) {
     const FloatVector value = hn::LoadU(floats, values + first + i);
     const FloatVector magnitude = hn::Abs(scales.quotient(value, first + i));
-    counts.saturated += hn::CountTrue(floats, hn::Ge(magnitude, saturates));
-    // Zeros vanish too, but are no loss. As bits: subnormal numbers may be read as zeros.
-    counts.flushed += hn::CountTrue(floats, hn::Le(magnitude, vanishes));
+    counts.saturated += hn::CountTrue(floats, hn::Ge(magnitude, saturating));
+    // Zeros are none of them. As bits: subnormal numbers may be read as zeros.
+    counts.flushed += hn::CountTrue(floats, hn::Le(magnitude, flushed));
     counts.flushed -= hn::CountTrue(words, hn::Eq(magnitude_bits(value), hn::Zero(words)));
   }
 }

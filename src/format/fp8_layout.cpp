@@ -1,16 +1,7 @@
 // Sizes and scales of a layout, counted and checked. See the header.
 #include "kvalign/format/fp8_layout.h"
 
-#include "kvalign/format/fp8_scale.h"
-
 namespace kvalign {
-namespace {
-
-size_t blocks_of_row(const Fp8Layout& layout) {
-  return layout.head_dim / kFp8BlockSize + (layout.head_dim % kFp8BlockSize != 0);
-}
-
-}  // namespace
 
 size_t num_fp8_scales(const Fp8Layout& layout) noexcept {
   switch (layout.granularity) {
@@ -23,24 +14,7 @@ size_t num_fp8_scales(const Fp8Layout& layout) noexcept {
     case ScaleGranularity::kChannel:
       return layout.num_kv_heads * layout.head_dim;
     case ScaleGranularity::kBlock32:
-      return layout.tokens * layout.num_kv_heads * blocks_of_row(layout);
-  }
-  return 0;
-}
-
-size_t fp8_scale_index(const Fp8Layout& layout, size_t token, size_t head,
-                       size_t channel) noexcept {
-  switch (layout.granularity) {
-    case ScaleGranularity::kTensor:
-      return 0;
-    case ScaleGranularity::kHead:
-      return head;
-    case ScaleGranularity::kToken:
-      return token;
-    case ScaleGranularity::kChannel:
-      return head * layout.head_dim + channel;
-    case ScaleGranularity::kBlock32:
-      return (token * layout.num_kv_heads + head) * blocks_of_row(layout) + channel / kFp8BlockSize;
+      return layout.tokens * layout.num_kv_heads * fp8_blocks_of_row(layout);
   }
   return 0;
 }
@@ -59,12 +33,10 @@ Fp8Result check_fp8_sizes(const Fp8Layout& layout, size_t num_values, size_t num
 }
 
 Fp8Result check_fp8_scales(const Fp8Layout& layout, const float* scales) noexcept {
-  const bool powers = layout.granularity == ScaleGranularity::kBlock32;
   const size_t count = num_fp8_scales(layout);
   Fp8Result result;
   for (size_t i = 0; i < count; ++i) {
-    const bool power = (bits_of_float(scales[i]) & 0x7FFFFF) == 0;
-    if (is_fp8_scale(scales[i], layout.format) && (power || !powers)) continue;
+    if (is_fp8_layout_scale(layout, scales[i])) continue;
     result.status = Fp8Status::kBadScale;
     result.index = i;
     break;

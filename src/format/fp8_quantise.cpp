@@ -56,10 +56,10 @@ Fp8Result check_finite(std::span<const float> values) {
 void encode_piece(std::span<const float> values, float scale, Fp8Format format, uint8_t* codes,
                   Fp8Result& counts) {
   for (size_t i = 0; i < values.size(); ++i) {
-    const uint32_t bits = bits_of_float(fp8_quotient(values[i], scale));
-    codes[i] = encode_fp8_bits(bits, format, Fp8Overflow::kSaturate);
-    counts.saturated += round_to_fp8(bits & 0x7FFFFFFF, format) > fp8_largest_code(format);
-    counts.flushed += (codes[i] & 0x7F) == 0 && magnitude_of(values[i]) != 0;
+    const float quotient = fp8_quotient(values[i], scale);
+    codes[i] = encode_fp8(quotient, format, Fp8Overflow::kSaturate);
+    counts.saturated += fp8_saturates(quotient, format);
+    counts.flushed += fp8_flushes(values[i], codes[i]);
   }
 }
 

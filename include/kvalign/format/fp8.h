@@ -49,6 +49,15 @@ KVALIGN_HOST_DEVICE constexpr float fp8_largest(Fp8Format format) {
   return format == Fp8Format::kE4M3FN ? 448.0f : 57344.0f;
 }
 
+// The smallest magnitude that rounds beyond the largest value, and the largest that rounds to zero.
+// A tie goes to the even code, which is E4M3FN's largest but not E5M2's.
+KVALIGN_HOST_DEVICE constexpr float fp8_smallest_saturating(Fp8Format format) {
+  return format == Fp8Format::kE4M3FN ? 0x1.d00002p8f : 0x1.ep15f;
+}
+KVALIGN_HOST_DEVICE constexpr float fp8_largest_flushed(Fp8Format format) {
+  return format == Fp8Format::kE4M3FN ? 0x1p-10f : 0x1p-17f;
+}
+
 KVALIGN_HOST_DEVICE inline uint32_t bits_of_float(float value) {
   uint32_t bits = 0;
   std::memcpy(&bits, &value, sizeof bits);

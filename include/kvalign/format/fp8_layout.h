@@ -9,7 +9,7 @@
 #include <cstdint>
 
 #include "kvalign/format/export.h"
-#include "kvalign/format/fp8.h"
+#include "kvalign/format/fp8_scale.h"
 
 namespace kvalign {
 
@@ -50,15 +50,42 @@ struct Fp8Result {
   bool ok() const { return status == Fp8Status::kOk; }
 };
 
-// Number of scales, and which of them belongs to an element within the layout.
+// Scales of a row (token, head) with blocks.
+KVALIGN_HOST_DEVICE constexpr size_t fp8_blocks_of_row(const Fp8Layout& layout) {
+  return layout.head_dim / kFp8BlockSize + (layout.head_dim % kFp8BlockSize != 0);
+}
+
+// Which of the scales belongs to an element within the layout, and how many there are.
+KVALIGN_HOST_DEVICE constexpr size_t fp8_scale_index(const Fp8Layout& layout, size_t token,
+                                                     size_t head, size_t channel) {
+  switch (layout.granularity) {
+    case ScaleGranularity::kTensor:
+      return 0;
+    case ScaleGranularity::kHead:
+      return head;
+    case ScaleGranularity::kToken:
+      return token;
+    case ScaleGranularity::kChannel:
+      return head * layout.head_dim + channel;
+    case ScaleGranularity::kBlock32:
+      return (token * layout.num_kv_heads + head) * fp8_blocks_of_row(layout) +
+             channel / kFp8BlockSize;
+  }
+  return 0;
+}
 KVALIGN_API size_t num_fp8_scales(const Fp8Layout& layout) noexcept;
-KVALIGN_API size_t fp8_scale_index(const Fp8Layout& layout, size_t token, size_t head,
-                                   size_t channel) noexcept;
 
 // kOk where the buffers have the layout's sizes, otherwise kWrongSize. A product of sizes that does
 // not fit matches no buffer: sizes may come from the network.
 KVALIGN_API Fp8Result check_fp8_sizes(const Fp8Layout& layout, size_t num_values, size_t num_codes,
                                       size_t num_scales) noexcept;
+
+// May one of the layout's groups have this scale? Those of blocks are powers of two.
+KVALIGN_HOST_DEVICE inline bool is_fp8_layout_scale(const Fp8Layout& layout, float scale) {
+  const bool power_of_two = (bits_of_float(scale) & 0x7FFFFF) == 0;
+  return is_fp8_scale(scale, layout.format) &&
+         (power_of_two || layout.granularity != ScaleGranularity::kBlock32);
+}
 
 // kOk, or kBadScale with the index of the first of the layout's scales that is none.
 KVALIGN_API Fp8Result check_fp8_scales(const Fp8Layout& layout, const float* scales) noexcept;
