@@ -48,8 +48,9 @@ HWY_INLINE void update_amax_each(const float* values, size_t count, float* amax)
   }
 }
 
-// Codes of finite values; adds to the counts of saturated and flushed elements.
-template <Fp8Format format, class Scales>
+// Codes of finite values; adds to the counts of saturated and flushed elements. `may_saturate` is
+// false under scales that fp8_scale_of made of these values.
+template <Fp8Format format, bool may_saturate, class Scales>
 HWY_INLINE void encode_row(const float* values, size_t count, const Scales& scales, uint8_t* codes,
                            Fp8Result& counts) {
   // A row is read once for its amax and then encoded from the cache; memory is busy meanwhile only
@@ -60,13 +61,14 @@ HWY_INLINE void encode_row(const float* values, size_t count, const Scales& scal
     for (size_t line = 0; line < kFp8Step; line += kCacheLine) {
       hwy::Prefetch(values + i + kAhead + line);
     }
-    encode_step<format>(values, scales, i, codes, counts);
+    encode_step<format, may_saturate>(values, scales, i, codes, counts);
   }
   if (i == count) return;
   float rest[kFp8Step] = {}, rest_scales[kFp8Step];
   uint8_t rest_codes[kFp8Step];
   std::copy(values + i, values + count, rest);
-  encode_step<format>(rest, scales.tail(i, count - i, rest_scales), 0, rest_codes, counts);
+  encode_step<format, may_saturate>(rest, scales.tail(i, count - i, rest_scales), 0, rest_codes,
+                                    counts);
   std::copy_n(rest_codes, count - i, codes + i);
 }
 

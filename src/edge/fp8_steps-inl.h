@@ -9,6 +9,7 @@
 
 #include "kvalign/format/fp8_layout.h"
 #include "kvalign/format/half.h"
+#include "src/edge/fp8_bytes-inl.h"
 #include "src/edge/fp8_vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -36,7 +37,7 @@ HWY_NOINLINE void count_step(const float* values, const Scales& scales, size_t f
 
 #if HWY_TARGET == HWY_SCALAR  // no vectors: the codec itself
 
-template <Fp8Format format, class Scales>
+template <Fp8Format format, bool may_saturate, class Scales>
 HWY_INLINE void encode_step(const float* values, const Scales& scales, size_t first, uint8_t* codes,
                             Fp8Result& counts) {
   for (size_t i = first; i < first + kFp8Step; ++i) {
@@ -57,31 +58,29 @@ HWY_INLINE void decode_step(const uint8_t* codes, const Scales& scales, size_t f
 
 #else
 
-// Finite values to codes.
-template <Fp8Format format, class Scales>
+// Finite values to codes. Under scales of their own amax nothing saturates, nor need be counted.
+template <Fp8Format format, bool may_saturate, class Scales>
 HWY_INLINE void encode_step(const float* values, const Scales& scales, size_t first, uint8_t* codes,
                             Fp8Result& counts) {
   constexpr int mantissa_bits = fp8_mantissa_bits(format), bias = fp8_exponent_bias(format);
   const Floats floats;
   const Bytes bytes;
+  const auto largest = hn::Set(floats, fp8_largest(format));
   FloatVector quotients[4];
   WordVector rounded[4];
   for (size_t i = 0; i < 4; ++i) {
     const size_t place = first + i * kFp8Lanes;
     quotients[i] = scales.quotient(hn::LoadU(floats, values + place), place);
-    const auto largest = hn::Set(floats, fp8_largest(format));
     rounded[i] = round_vector<mantissa_bits, bias>(hn::Min(hn::Abs(quotients[i]), largest));
   }
   const auto offset = hn::Set(bytes, static_cast<uint8_t>(round_offset(mantissa_bits, bias)));
-  const auto magnitudes = hn::Sub(
-      lower_bytes(lower_halfwords(rounded[0], rounded[1]), lower_halfwords(rounded[2], rounded[3])),
-      offset);
-  const auto signs = upper_bytes(upper_halfwords(quotients[0], quotients[1]),
-                                 upper_halfwords(quotients[2], quotients[3]));
-  hn::StoreU(hn::Or(magnitudes, hn::And(signs, hn::Set(bytes, 0x80))), bytes, codes + first);
-  const auto largest_code = hn::Set(bytes, static_cast<uint8_t>(fp8_largest_code(format)));
-  const auto may_count =
-      hn::Or(hn::Eq(magnitudes, hn::Zero(bytes)), hn::Eq(magnitudes, largest_code));
+  const auto magnitudes = hn::Sub(lowest_bytes(rounded), offset);
+  hn::StoreU(in_order(hn::Or(magnitudes, sign_bytes(quotients))), bytes, codes + first);
+  auto may_count = hn::Eq(magnitudes, hn::Zero(bytes));
+  if (may_saturate) {
+    const auto largest_code = hn::Set(bytes, static_cast<uint8_t>(fp8_largest_code(format)));
+    may_count = hn::Or(may_count, hn::Eq(magnitudes, largest_code));
+  }
   if (HWY_UNLIKELY(!hn::AllFalse(bytes, may_count))) {
     count_step<format>(values, scales, first, counts);
   }

@@ -119,7 +119,7 @@ HWY_INLINE WordVector round_to_bfloat16(FloatVector value) {  // in the upper ha
   return hn::Add(hn::Add(bits, hn::Set(words, 0x7FFF)), odd);
 }
 
-// The lower halves of the words of two vectors, in order, and the upper ones.
+// Two vectors' lower halves of words, in order, and upper ones.
 template <class Vector>
 HWY_INLINE HalfwordVector lower_halfwords(Vector first, Vector second) {
   const Halfwords halfwords;
@@ -129,14 +129,6 @@ template <class Vector>
 HWY_INLINE HalfwordVector upper_halfwords(Vector first, Vector second) {
   const Halfwords halfwords;
   return hn::ConcatOdd(halfwords, hn::BitCast(halfwords, second), hn::BitCast(halfwords, first));
-}
-HWY_INLINE ByteVector lower_bytes(HalfwordVector first, HalfwordVector second) {
-  const Bytes bytes;
-  return hn::ConcatEven(bytes, hn::BitCast(bytes, second), hn::BitCast(bytes, first));
-}
-HWY_INLINE ByteVector upper_bytes(HalfwordVector first, HalfwordVector second) {
-  const Bytes bytes;
-  return hn::ConcatOdd(bytes, hn::BitCast(bytes, second), hn::BitCast(bytes, first));
 }
 
 #endif  // HWY_TARGET != HWY_SCALAR

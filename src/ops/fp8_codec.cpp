@@ -93,44 +93,68 @@ Fp8Result choose(const Fp8Layout& layout, const float* values, float* scales) {
   return {};
 }
 
-template <Fp8Format format>
+// `own_scales`: they are those that choose() makes of the values.
+template <Fp8Format format, bool own_scales>
 HWY_INLINE void encode_run(const Fp8Layout& layout, const Run& run, const float* values,
                            const float* scales, uint8_t* codes, Fp8Result& result) {
   values += run.first;
   codes += run.first;
   const float scale = scales[run.scale];
   if (layout.granularity == ScaleGranularity::kChannel) {
-    encode_row<format>(values, run.count, ScaleEach{scales}, codes, result);
+    encode_row<format, !own_scales>(values, run.count, ScaleEach{scales}, codes, result);
   } else if (layout.granularity == ScaleGranularity::kBlock32) {
-    encode_row<format>(values, run.count, PowerOfTwoScale(scale), codes, result);
+    encode_row<format, true>(values, run.count, PowerOfTwoScale(scale), codes, result);
   } else {
-    encode_row<format>(values, run.count, OneScale{scale}, codes, result);
+    encode_row<format, !own_scales>(values, run.count, OneScale{scale}, codes, result);
   }
 }
 
-// Checks values and encodes them; where groups are runs, and `scales_to_choose` is not null,
-// chooses each run's scale between the two.
 template <Fp8Format format>
 Fp8Result encode_runs(const Fp8Layout& layout, const float* values, const float* scales,
-                      float* scales_to_choose, uint8_t* codes) {
+                      uint8_t* codes) {
   Fp8Result result;
   const bool finite = for_each_run(layout, [&](const Run& run) HWY_ATTR {
-    const uint32_t amax = amax_bits(values + run.first, run.count);
-    if (amax >= kInfinity) return false;
-    if (scales_to_choose != nullptr) {
-      scales_to_choose[run.scale] = scale_of(float_of_bits(amax), layout);
-    }
-    encode_run<format>(layout, run, values, scales, codes, result);
+    if (amax_bits(values + run.first, run.count) >= kInfinity) return false;
+    encode_run<format, false>(layout, run, values, scales, codes, result);
     return true;
   });
   return finite ? result : first_not_finite(values);
 }
 
 Fp8Result encode(const Fp8Layout& layout, const float* values, const float* scales,
-                 float* scales_to_choose, uint8_t* codes) {
+                 uint8_t* codes) {
   return layout.format == Fp8Format::kE4M3FN
-             ? encode_runs<Fp8Format::kE4M3FN>(layout, values, scales, scales_to_choose, codes)
-             : encode_runs<Fp8Format::kE5M2>(layout, values, scales, scales_to_choose, codes);
+             ? encode_runs<Fp8Format::kE4M3FN>(layout, values, scales, codes)
+             : encode_runs<Fp8Format::kE5M2>(layout, values, scales, codes);
+}
+
+// Where groups are runs, each is read for its amax and encoded while it is cached.
+template <Fp8Format format>
+Fp8Result quantise_runs(const Fp8Layout& layout, const float* values, float* scales,
+                        uint8_t* codes) {
+  const bool groups_are_runs = layout.granularity == ScaleGranularity::kToken ||
+                               layout.granularity == ScaleGranularity::kBlock32;
+  if (!groups_are_runs || layout.num_kv_heads * layout.head_dim == 0) {
+    const Fp8Result chosen = choose(layout, values, scales);
+    if (!chosen.ok()) return chosen;
+  }
+  Fp8Result result;
+  const bool finite = for_each_run(layout, [&](const Run& run) HWY_ATTR {
+    if (groups_are_runs) {
+      const uint32_t amax = amax_bits(values + run.first, run.count);
+      if (amax >= kInfinity) return false;
+      scales[run.scale] = scale_of(float_of_bits(amax), layout);
+    }
+    encode_run<format, true>(layout, run, values, scales, codes, result);
+    return true;
+  });
+  return finite ? result : first_not_finite(values);
+}
+
+Fp8Result quantise(const Fp8Layout& layout, const float* values, float* scales, uint8_t* codes) {
+  return layout.format == Fp8Format::kE4M3FN
+             ? quantise_runs<Fp8Format::kE4M3FN>(layout, values, scales, codes)
+             : quantise_runs<Fp8Format::kE5M2>(layout, values, scales, codes);
 }
 
 template <Fp8Format format, class Output>
@@ -190,6 +214,7 @@ namespace kvalign {
 HWY_EXPORT(name);
 HWY_EXPORT(choose);
 HWY_EXPORT(encode);
+HWY_EXPORT(quantise);
 HWY_EXPORT(decode_float);
 HWY_EXPORT(decode_bfloat16);
 HWY_EXPORT(decode_float16);
@@ -221,21 +246,14 @@ Fp8Result encode_fp8(const Fp8Layout& layout, std::span<const float> values,
                      std::span<const float> scales, std::span<uint8_t> codes) noexcept {
   const Fp8Result checked = check(layout, values.size(), codes.size(), scales);
   if (!checked.ok()) return checked;
-  return HWY_DYNAMIC_DISPATCH(encode)(layout, values.data(), scales.data(), nullptr, codes.data());
+  return HWY_DYNAMIC_DISPATCH(encode)(layout, values.data(), scales.data(), codes.data());
 }
 
 Fp8Result quantise_fp8(const Fp8Layout& layout, std::span<const float> values,
                        std::span<float> scales, std::span<uint8_t> codes) noexcept {
   const Fp8Result sizes = check_fp8_sizes(layout, values.size(), codes.size(), scales.size());
   if (!sizes.ok()) return sizes;
-  const bool groups_are_runs = layout.granularity == ScaleGranularity::kToken ||
-                               layout.granularity == ScaleGranularity::kBlock32;
-  if (!groups_are_runs || values.empty()) {
-    const Fp8Result chosen = choose_fp8_scales(layout, values, scales);
-    if (!chosen.ok()) return chosen;
-  }
-  return HWY_DYNAMIC_DISPATCH(encode)(layout, values.data(), scales.data(),
-                                      groups_are_runs ? scales.data() : nullptr, codes.data());
+  return HWY_DYNAMIC_DISPATCH(quantise)(layout, values.data(), scales.data(), codes.data());
 }
 
 Fp8Result dequantise_fp8(const Fp8Layout& layout, std::span<const uint8_t> codes,
