@@ -1,7 +1,8 @@
 // Rows of contiguous elements to FP8 codes and back, equal to the scalar codec of format/ to the
-// bit. Include it after <hwy/highway.h>'s foreach_target.h to have it once for each instruction
-// set, or alone for the compiler's own (HWY_STATIC_DISPATCH). C++17; nothing is allocated or
-// thrown. Values need no alignment. Sizes and scales are the caller's to check.
+// bit. Include it after <hwy/foreach_target.h> to have it once for each instruction set, or alone
+// for the compiler's own (HWY_STATIC_DISPATCH); call it between HWY_BEFORE_NAMESPACE and
+// HWY_AFTER_NAMESPACE. C++17; nothing is allocated or thrown. Buffers need no alignment. Sizes and
+// scales are the caller's to check.
 #if defined(KVALIGN_EDGE_FP8_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef KVALIGN_EDGE_FP8_ROWS_INL_H_
 #undef KVALIGN_EDGE_FP8_ROWS_INL_H_

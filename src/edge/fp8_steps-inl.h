@@ -9,30 +9,35 @@
 
 #include "kvalign/format/fp8_layout.h"
 #include "kvalign/format/half.h"
-#include "src/edge/fp8_bytes-inl.h"
+#include "src/edge/fp8_packing-inl.h"
 #include "src/edge/fp8_vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvalign {
 namespace HWY_NAMESPACE {
 
-// Adds what a step saturates and flushes. Seldom needed: only codes of zero and of the largest
-// value can be either.
+// Number of values that saturate.
+template <Fp8Format format>
+HWY_INLINE size_t count_saturated(FloatVector quotient) {
+  const auto saturating = hn::Set(Floats(), fp8_smallest_saturating(format));
+  return hn::CountTrue(Floats(), hn::Ge(hn::Abs(quotient), saturating));
+}
+
+// Number of values in a step, zeros aside, whose code is zero. Seldom needed: where a code is zero.
 template <Fp8Format format, class Scales>
-HWY_NOINLINE void count_step(const float* values, const Scales& scales, size_t first,
-                             Fp8Result& counts) {
+HWY_NOINLINE size_t count_flushed(const float* values, const Scales& scales, size_t first) {
   const Floats floats;
   const Words words;
-  const auto saturating = hn::Set(floats, fp8_smallest_saturating(format));
   const auto flushed = hn::Set(floats, fp8_largest_flushed(format));
+  size_t count = 0;
   for (size_t i = 0; i < kFp8Step; i += kFp8Lanes) {
     const FloatVector value = hn::LoadU(floats, values + first + i);
     const FloatVector magnitude = hn::Abs(scales.quotient(value, first + i));
-    counts.saturated += hn::CountTrue(floats, hn::Ge(magnitude, saturating));
-    // Zeros are none of them. As bits: subnormal numbers may be read as zeros.
-    counts.flushed += hn::CountTrue(floats, hn::Le(magnitude, flushed));
-    counts.flushed -= hn::CountTrue(words, hn::Eq(magnitude_bits(value), hn::Zero(words)));
+    count += hn::CountTrue(floats, hn::Le(magnitude, flushed));
+    // Zeros as bits: subnormal numbers may be read as zeros.
+    count -= hn::CountTrue(words, hn::Eq(magnitude_bits(value), hn::Zero(words)));
   }
+  return count;
 }
 
 #if HWY_TARGET == HWY_SCALAR  // no vectors: the codec itself
@@ -41,10 +46,11 @@ template <Fp8Format format, bool may_saturate, class Scales>
 HWY_INLINE void encode_step(const float* values, const Scales& scales, size_t first, uint8_t* codes,
                             Fp8Result& counts) {
   for (size_t i = first; i < first + kFp8Step; ++i) {
-    const float quotient = hn::GetLane(scales.quotient(hn::Set(Floats(), values[i]), i));
-    codes[i] = encode_fp8(quotient, format, Fp8Overflow::kSaturate);
+    const FloatVector quotient = scales.quotient(hn::Set(Floats(), values[i]), i);
+    codes[i] = encode_fp8(hn::GetLane(quotient), format, Fp8Overflow::kSaturate);
+    counts.saturated += count_saturated<format>(quotient);
   }
-  count_step<format>(values, scales, first, counts);
+  counts.flushed += count_flushed<format>(values, scales, first);
 }
 
 template <Fp8Format format, class Scales, class Output>
@@ -72,17 +78,13 @@ HWY_INLINE void encode_step(const float* values, const Scales& scales, size_t fi
     const size_t place = first + i * kFp8Lanes;
     quotients[i] = scales.quotient(hn::LoadU(floats, values + place), place);
     rounded[i] = round_vector<mantissa_bits, bias>(hn::Min(hn::Abs(quotients[i]), largest));
+    if (may_saturate) counts.saturated += count_saturated<format>(quotients[i]);
   }
   const auto offset = hn::Set(bytes, static_cast<uint8_t>(round_offset(mantissa_bits, bias)));
   const auto magnitudes = hn::Sub(lowest_bytes(rounded), offset);
   hn::StoreU(in_order(hn::Or(magnitudes, sign_bytes(quotients))), bytes, codes + first);
-  auto may_count = hn::Eq(magnitudes, hn::Zero(bytes));
-  if (may_saturate) {
-    const auto largest_code = hn::Set(bytes, static_cast<uint8_t>(fp8_largest_code(format)));
-    may_count = hn::Or(may_count, hn::Eq(magnitudes, largest_code));
-  }
-  if (HWY_UNLIKELY(!hn::AllFalse(bytes, may_count))) {
-    count_step<format>(values, scales, first, counts);
+  if (HWY_UNLIKELY(!hn::AllFalse(bytes, hn::Eq(magnitudes, hn::Zero(bytes))))) {
+    counts.flushed += count_flushed<format>(values, scales, first);
   }
 }
 
@@ -92,16 +94,10 @@ HWY_INLINE void store_pair(FloatVector first, FloatVector second, float* values)
   hn::StoreU(second, Floats(), values + kFp8Lanes);
 }
 HWY_INLINE void store_pair(FloatVector first, FloatVector second, Bfloat16* values) {
-  const auto narrow = upper_halfwords(round_to_bfloat16(first), round_to_bfloat16(second));
-  hn::StoreU(narrow, Halfwords(), &values->bits);
+  hn::StoreU(round_to_bfloat16(first, second), Halfwords(), &values->bits);
 }
 HWY_INLINE void store_pair(FloatVector first, FloatVector second, Float16* values) {
-  const Halfwords halfwords;
-  const auto offset = hn::Set(halfwords, static_cast<uint16_t>(round_offset(10, 15)));
-  const auto magnitudes =
-      hn::Sub(lower_halfwords(round_to_float16(first), round_to_float16(second)), offset);
-  const auto signs = hn::And(upper_halfwords(first, second), hn::Set(halfwords, 0x8000));
-  hn::StoreU(hn::Or(magnitudes, signs), halfwords, &values->bits);
+  hn::StoreU(round_to_float16(first, second), Halfwords(), &values->bits);
 }
 
 // Finite codes to values. E5M2 is the upper byte of a float16; E4M3FN's bits, a place higher, are
@@ -113,17 +109,17 @@ HWY_INLINE void decode_step(const uint8_t* codes, const Scales& scales, size_t f
   const Floats floats;
   const hn::RebindToSigned<Halfwords> halfwords;
   const hn::Rebind<int8_t, Halfwords> half_bytes;
-  const hn::Repartition<hwy::float16_t, Floats> halves;
-  const hn::Half<decltype(halves)> half;
+  const hn::Half<decltype(halfwords)> half;
+  const hn::Rebind<hwy::float16_t, Floats> floats16;
   const auto kept = hn::Set(halfwords, static_cast<int16_t>(0xBF80));
   const auto factor = hn::Set(floats, e4m3 ? 256.0f : 1.0f);
   for (size_t i = first; i < first + kFp8Step; i += 2 * kFp8Lanes) {
     const auto* stored = reinterpret_cast<const int8_t*>(codes + i);
     const auto wide = hn::PromoteTo(halfwords, hn::LoadU(half_bytes, stored));
     const auto bits = e4m3 ? hn::And(hn::ShiftLeft<7>(wide), kept) : hn::ShiftLeft<8>(wide);
-    const auto pair = hn::BitCast(halves, bits);
-    const auto lower = hn::PromoteTo(floats, hn::LowerHalf(half, pair));
-    const auto upper = hn::PromoteTo(floats, hn::UpperHalf(half, pair));
+    const auto first16 = hn::BitCast(floats16, hn::LowerHalf(half, bits));
+    const auto second16 = hn::BitCast(floats16, hn::UpperHalf(half, bits));
+    const auto lower = hn::PromoteTo(floats, first16), upper = hn::PromoteTo(floats, second16);
     store_pair(scales.product(e4m3 ? hn::Mul(lower, factor) : lower, i),
                scales.product(e4m3 ? hn::Mul(upper, factor) : upper, i + kFp8Lanes), values + i);
   }

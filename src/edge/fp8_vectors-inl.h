@@ -14,6 +14,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kvalign/format/fp8.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace kvalign {
 namespace HWY_NAMESPACE {
@@ -49,7 +51,8 @@ struct OneScale {
 struct PowerOfTwoScale {
   float inverse;
 
-  explicit PowerOfTwoScale(float scale) : inverse(1 / scale) {}
+  explicit PowerOfTwoScale(float scale)
+      : inverse(float_of_bits((254u << 23) - bits_of_float(scale))) {}
   HWY_INLINE FloatVector quotient(FloatVector value, size_t) const {
     return hn::Mul(value, hn::Set(Floats(), inverse));
   }
@@ -105,30 +108,6 @@ HWY_INLINE WordVector round_vector(FloatVector magnitude) {
 }
 constexpr uint32_t round_offset(int mantissa_bits, int exponent_bias) {
   return static_cast<uint32_t>(128 - exponent_bias) << mantissa_bits;
-}
-
-// Highway's own cast to float16 does not round on every instruction set.
-HWY_INLINE WordVector round_to_float16(FloatVector value) {
-  const auto infinite = hn::Set(Floats(), 65536.0f);  // what is larger too
-  return round_vector<10, 15>(hn::Min(hn::Abs(value), infinite));
-}
-HWY_INLINE WordVector round_to_bfloat16(FloatVector value) {  // in the upper halves
-  const Words words;
-  const auto bits = hn::BitCast(words, value);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(words, 1));
-  return hn::Add(hn::Add(bits, hn::Set(words, 0x7FFF)), odd);
-}
-
-// Two vectors' lower halves of words, in order, and upper ones.
-template <class Vector>
-HWY_INLINE HalfwordVector lower_halfwords(Vector first, Vector second) {
-  const Halfwords halfwords;
-  return hn::ConcatEven(halfwords, hn::BitCast(halfwords, second), hn::BitCast(halfwords, first));
-}
-template <class Vector>
-HWY_INLINE HalfwordVector upper_halfwords(Vector first, Vector second) {
-  const Halfwords halfwords;
-  return hn::ConcatOdd(halfwords, hn::BitCast(halfwords, second), hn::BitCast(halfwords, first));
 }
 
 #endif  // HWY_TARGET != HWY_SCALAR
