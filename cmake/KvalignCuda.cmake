@@ -23,6 +23,18 @@ function(kvalign_link_cuda_backend target)
   endif()
 endfunction()
 
+# Kernels that need format/ and the CUDA runtime alone, which is linked statically.
+function(kvalign_add_cuda_library name)
+  add_library(kvalign_${name} ${ARGN})
+  add_library(kvalign::${name} ALIAS kvalign_${name})
+  set_target_properties(kvalign_${name} PROPERTIES EXPORT_NAME ${name} CUDA_STANDARD 17
+    CUDA_STANDARD_REQUIRED ON CUDA_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON
+    INSTALL_RPATH "$ORIGIN")
+  target_link_libraries(kvalign_${name} PUBLIC kvalign::format)
+  # Its sources are C++17; what format/ asks of its users is C++20.
+  install(TARGETS kvalign_${name} EXPORT kvalign-targets)
+endfunction()
+
 # The toolkit's headers, for tests that run CUDA's own conversions on the CPU; without a toolkit they skip.
 function(kvalign_include_cuda_headers target)
   find_path(KVALIGN_CUDA_INCLUDE_DIR cuda_fp8.h HINTS /usr/local/cuda/include)

@@ -9,39 +9,16 @@
 namespace kvalign {
 namespace {
 
-constexpr size_t kBlock = 32;  // channels; OCP MX
-
-size_t blocks_of_row(const Fp8Layout& layout) {
-  return layout.head_dim / kBlock + (layout.head_dim % kBlock != 0);
-}
-
 // Channels of a row that share a scale.
 size_t piece_of_row(const Fp8Layout& layout) {
   switch (layout.granularity) {
     case ScaleGranularity::kChannel:
       return 1;
     case ScaleGranularity::kBlock32:
-      return kBlock;
+      return kFp8BlockSize;
     default:
       return layout.head_dim;
   }
-}
-
-// Index of the scale of a row's first channel.
-size_t first_scale_of_row(const Fp8Layout& layout, size_t token, size_t head) {
-  switch (layout.granularity) {
-    case ScaleGranularity::kTensor:
-      return 0;
-    case ScaleGranularity::kHead:
-      return head;
-    case ScaleGranularity::kToken:
-      return token;
-    case ScaleGranularity::kChannel:
-      return head * layout.head_dim;
-    case ScaleGranularity::kBlock32:
-      return (token * layout.num_kv_heads + head) * blocks_of_row(layout);
-  }
-  return 0;
 }
 
 // visit(first element, number of elements, index of their scale), in the order of the elements.
@@ -53,33 +30,12 @@ void for_each_piece(const Fp8Layout& layout, Visit visit) {
   size_t row = 0;
   for (size_t token = 0; token < layout.tokens; ++token) {
     for (size_t head = 0; head < layout.num_kv_heads; ++head, row += layout.head_dim) {
-      size_t scale = first_scale_of_row(layout, token, head);
+      size_t scale = fp8_scale_index(layout, token, head, 0);
       for (size_t channel = 0; channel < layout.head_dim; channel += piece, ++scale) {
         visit(row + channel, std::min(piece, layout.head_dim - channel), scale);
       }
     }
   }
-}
-
-// A product of sizes that does not fit matches no buffer: sizes may come from the network.
-bool sizes_match(const Fp8Layout& layout, size_t num_values, size_t num_codes, size_t num_scales) {
-  size_t row = 0;
-  size_t elements = 0;
-  return !__builtin_mul_overflow(layout.num_kv_heads, layout.head_dim, &row) &&
-         !__builtin_mul_overflow(layout.tokens, row, &elements) && num_values == elements &&
-         num_codes == elements && num_scales == num_fp8_scales(layout);
-}
-
-// kOk, or kBadScale with the index of the first.
-Fp8Result check_scales(const Fp8Layout& layout, std::span<const float> scales) {
-  const bool powers = layout.granularity == ScaleGranularity::kBlock32;
-  for (size_t i = 0; i < scales.size(); ++i) {
-    const bool power = (bits_of_float(scales[i]) & 0x7FFFFF) == 0;
-    if (!is_fp8_scale(scales[i], layout.format) || (powers && !power)) {
-      return {.status = Fp8Status::kBadScale, .index = i};
-    }
-  }
-  return {};
 }
 
 uint32_t magnitude_of(float value) {
@@ -100,41 +56,19 @@ Fp8Result check_finite(std::span<const float> values) {
 void encode_piece(std::span<const float> values, float scale, Fp8Format format, uint8_t* codes,
                   Fp8Result& counts) {
   for (size_t i = 0; i < values.size(); ++i) {
-    const uint32_t bits = bits_of_float(fp8_quotient(values[i], scale));
-    codes[i] = encode_fp8_bits(bits, format, Fp8Overflow::kSaturate);
-    counts.saturated += round_to_fp8(bits & 0x7FFFFFFF, format) > fp8_largest_code(format);
-    counts.flushed += (codes[i] & 0x7F) == 0 && magnitude_of(values[i]) != 0;
+    const float quotient = fp8_quotient(values[i], scale);
+    codes[i] = encode_fp8(quotient, format, Fp8Overflow::kSaturate);
+    counts.saturated += fp8_saturates(quotient, format);
+    counts.flushed += fp8_flushes(values[i], codes[i]);
   }
 }
 
 }  // namespace
 
-size_t num_fp8_scales(const Fp8Layout& layout) noexcept {
-  switch (layout.granularity) {
-    case ScaleGranularity::kTensor:
-      return 1;
-    case ScaleGranularity::kHead:
-      return layout.num_kv_heads;
-    case ScaleGranularity::kToken:
-      return layout.tokens;
-    case ScaleGranularity::kChannel:
-      return layout.num_kv_heads * layout.head_dim;
-    case ScaleGranularity::kBlock32:
-      return layout.tokens * layout.num_kv_heads * blocks_of_row(layout);
-  }
-  return 0;
-}
-
-size_t fp8_scale_index(const Fp8Layout& layout, size_t token, size_t head,
-                       size_t channel) noexcept {
-  return first_scale_of_row(layout, token, head) + channel / piece_of_row(layout);
-}
-
 Fp8Result choose_fp8_scales(const Fp8Layout& layout, std::span<const float> values,
                             std::span<float> scales) noexcept {
-  if (!sizes_match(layout, values.size(), values.size(), scales.size())) {
-    return {.status = Fp8Status::kWrongSize};
-  }
+  const Fp8Result sizes = check_fp8_sizes(layout, values.size(), values.size(), scales.size());
+  if (!sizes.ok()) return sizes;
   const Fp8Result finite = check_finite(values);
   if (!finite.ok()) return finite;
   std::fill(scales.begin(), scales.end(), 0.0f);  // each group's amax, while it is being found
@@ -154,10 +88,9 @@ Fp8Result choose_fp8_scales(const Fp8Layout& layout, std::span<const float> valu
 
 Fp8Result encode_fp8(const Fp8Layout& layout, std::span<const float> values,
                      std::span<const float> scales, std::span<uint8_t> codes) noexcept {
-  if (!sizes_match(layout, values.size(), codes.size(), scales.size())) {
-    return {.status = Fp8Status::kWrongSize};
-  }
-  const Fp8Result checked = check_scales(layout, scales);
+  const Fp8Result sizes = check_fp8_sizes(layout, values.size(), codes.size(), scales.size());
+  if (!sizes.ok()) return sizes;
+  const Fp8Result checked = check_fp8_scales(layout, scales.data());
   if (!checked.ok()) return checked;
   const Fp8Result finite = check_finite(values);
   if (!finite.ok()) return finite;
@@ -177,10 +110,9 @@ Fp8Result quantise_fp8(const Fp8Layout& layout, std::span<const float> values,
 
 Fp8Result dequantise_fp8(const Fp8Layout& layout, std::span<const uint8_t> codes,
                          std::span<const float> scales, std::span<float> values) noexcept {
-  if (!sizes_match(layout, values.size(), codes.size(), scales.size())) {
-    return {.status = Fp8Status::kWrongSize};
-  }
-  const Fp8Result checked = check_scales(layout, scales);
+  const Fp8Result sizes = check_fp8_sizes(layout, values.size(), codes.size(), scales.size());
+  if (!sizes.ok()) return sizes;
+  const Fp8Result checked = check_fp8_scales(layout, scales.data());
   if (!checked.ok()) return checked;
   for (size_t i = 0; i < codes.size(); ++i) {
     if (!is_finite_fp8(codes[i], layout.format)) {

@@ -1,9 +1,16 @@
-// Every granularity is a reduction over some dimensions of a four-dimensional view. See the header.
+// Contiguous CPU tensors go through the vector codec, a stream at a time. Elsewhere every
+// granularity is a reduction over some dimensions of a four-dimensional view. See the header.
 #include "kvalign/ops/fp8_quantizer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <atomic>
+#include <span>
+#include <vector>
 
 #include "kvalign/format/fp8_scale.h"
+#include "kvalign/ops/fp8_codec.h"
 
 namespace kvalign {
 namespace {
@@ -47,16 +54,30 @@ at::Tensor scales_of(const at::Tensor& amax, Fp8Format format, bool powers_of_tw
   return scales.masked_fill(amax.eq(0), 1.0);
 }
 
+[[noreturn]] void refuse(const at::Tensor& streams_STD, int64_t stream, int64_t token,
+                         int64_t channel) {
+  TORCH_CHECK(false, "Fp8Quantizer::quantise: expected finite values, got ",
+              streams_STD[stream][token][channel].item<float>(), " in stream ", stream, ", token ",
+              token, ", channel ", channel,
+              ". FP8 has no codes for them that a certificate could cover");
+}
+
 void check_finite(const at::Tensor& streams_STD) {
   const at::Tensor finite = streams_STD.isfinite();
   if (finite.all().item<bool>()) return;
   const at::Tensor place = finite.logical_not().nonzero()[0];
-  TORCH_CHECK(
-      false, "Fp8Quantizer::quantise: expected finite values, got ",
-      streams_STD[place[0].item<int64_t>()][place[1].item<int64_t>()][place[2].item<int64_t>()]
-          .item<float>(),
-      " in stream ", place[0].item<int64_t>(), ", token ", place[1].item<int64_t>(), ", channel ",
-      place[2].item<int64_t>(), ". FP8 has no codes for them that a certificate could cover");
+  refuse(streams_STD, place[0].item<int64_t>(), place[1].item<int64_t>(), place[2].item<int64_t>());
+}
+
+bool is_plain(const at::Tensor& tensor, at::ScalarType type) {
+  return tensor.is_cpu() && tensor.is_contiguous() && tensor.scalar_type() == type;
+}
+
+// Elements of one stream of a tensor whose streams follow each other.
+template <class Type>
+std::span<Type> stream_of(const at::Tensor& tensor, int64_t stream) {
+  const int64_t count = tensor.numel() / tensor.size(0);
+  return {static_cast<Type*>(tensor.data_ptr()) + stream * count, static_cast<size_t>(count)};
 }
 
 }  // namespace
@@ -77,6 +98,73 @@ at::Tensor Fp8Quantizer::ungrouped(const at::Tensor& grouped, int64_t width) con
   return grouped.flatten(2).narrow(2, 0, width);
 }
 
+Fp8Layout Fp8Quantizer::layout_of(const at::Tensor& streams_STD) const {
+  const bool blocks = granularity_ == ScaleGranularity::kBlock32;
+  const int64_t heads = blocks ? 1 : num_kv_heads_;
+  return {.tokens = static_cast<size_t>(streams_STD.size(1)),
+          .num_kv_heads = static_cast<size_t>(heads),
+          .head_dim = static_cast<size_t>(streams_STD.size(2) / heads),
+          .granularity = granularity_,
+          .format = format_};
+}
+
+std::vector<int64_t> Fp8Quantizer::scale_sizes(const at::Tensor& streams_STD) const {
+  const int64_t streams = streams_STD.size(0), tokens = streams_STD.size(1);
+  const int64_t width = streams_STD.size(2);
+  switch (granularity_) {
+    case ScaleGranularity::kTensor:
+      return {streams, 1, 1, 1};
+    case ScaleGranularity::kHead:
+      return {streams, 1, num_kv_heads_, 1};
+    case ScaleGranularity::kToken:
+      return {streams, tokens, 1, 1};
+    case ScaleGranularity::kChannel:
+      return {streams, 1, num_kv_heads_, width / num_kv_heads_};
+    case ScaleGranularity::kBlock32:
+      return {streams, tokens, (width + kBlock - 1) / kBlock, 1};
+  }
+  return {};
+}
+
+Fp8Streams Fp8Quantizer::quantise_plain(const at::Tensor& streams_STD) const {
+  const int64_t streams = streams_STD.size(0), width = streams_STD.size(2);
+  const Fp8Layout layout = layout_of(streams_STD);
+  const at::Tensor codes = at::empty_like(streams_STD, streams_STD.options().dtype(at::kByte));
+  const at::Tensor scales = at::empty(scale_sizes(streams_STD), streams_STD.options());
+  std::vector<Fp8Result> results(streams);
+  at::parallel_for(0, streams, /*grain_size=*/1, [&](int64_t first, int64_t last) {
+    for (int64_t s = first; s < last; ++s) {
+      results[s] = fast::quantise_fp8(layout, stream_of<const float>(streams_STD, s),
+                                      stream_of<float>(scales, s), stream_of<uint8_t>(codes, s));
+    }
+  });
+  int64_t saturated = 0, flushed = 0;
+  for (int64_t s = 0; s < streams; ++s) {
+    const auto index = static_cast<int64_t>(results[s].index);
+    if (!results[s].ok()) refuse(streams_STD, s, index / width, index % width);
+    saturated += static_cast<int64_t>(results[s].saturated);
+    flushed += static_cast<int64_t>(results[s].flushed);
+  }
+  return {.codes_STD = codes,
+          .scales = scales,
+          .saturated = at::scalar_tensor(saturated, at::kLong),
+          .flushed = at::scalar_tensor(flushed, at::kLong)};
+}
+
+bool Fp8Quantizer::dequantise_plain(const Fp8Streams& sent, const at::Tensor& arrived_STD) const {
+  const Fp8Layout layout = layout_of(sent.codes_STD);
+  std::atomic<bool> ok = true;
+  at::parallel_for(0, arrived_STD.size(0), /*grain_size=*/1, [&](int64_t first, int64_t last) {
+    for (int64_t s = first; s < last; ++s) {
+      const Fp8Result result = fast::dequantise_fp8(
+          layout, stream_of<const uint8_t>(sent.codes_STD, s),
+          stream_of<const float>(sent.scales, s), stream_of<float>(arrived_STD, s));
+      if (!result.ok()) ok = false;
+    }
+  });
+  return ok;
+}
+
 Fp8Streams Fp8Quantizer::quantise(const at::Tensor& streams_STD) const {
   TORCH_CHECK(streams_STD.dim() == 3 && streams_STD.scalar_type() == at::kFloat &&
                   streams_STD.size(2) % num_kv_heads_ == 0 && streams_STD.numel() > 0,
@@ -84,6 +172,7 @@ Fp8Streams Fp8Quantizer::quantise(const at::Tensor& streams_STD) const {
               num_kv_heads_, " kv heads, got ", streams_STD.scalar_type(), " ",
               streams_STD.sizes());
   const at::NoGradGuard no_gradients;
+  if (is_plain(streams_STD, at::kFloat)) return quantise_plain(streams_STD);
   check_finite(streams_STD);
   const at::Tensor values = grouped(streams_STD);
   const at::Tensor amax = values.abs().amax(shared_dimensions(granularity_), /*keepdim=*/true);
@@ -103,6 +192,12 @@ Fp8Streams Fp8Quantizer::quantise(const at::Tensor& streams_STD) const {
 
 at::Tensor Fp8Quantizer::dequantise(const Fp8Streams& sent) const {
   const at::NoGradGuard no_gradients;
+  if (is_plain(sent.codes_STD, at::kByte) && is_plain(sent.scales, at::kFloat) &&
+      sent.codes_STD.numel() > 0 && sent.scales.sizes() == scale_sizes(sent.codes_STD)) {
+    const at::Tensor arrived_STD = at::empty_like(sent.codes_STD, sent.scales.options());
+    // Codes that are no numbers, and scales that are none, are the expression's to decode.
+    if (dequantise_plain(sent, arrived_STD)) return arrived_STD;
+  }
   const at::Tensor codes = grouped(sent.codes_STD).contiguous();
   return ungrouped(codes.view(dtype_of(format_)).to(at::kFloat) * sent.scales,
                    sent.codes_STD.size(2));

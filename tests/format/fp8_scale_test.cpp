@@ -65,6 +65,22 @@ TEST_P(Fp8Scale, IsRefusedWhereItsProductsLeaveFloat32) {
   }
 }
 
+// As the reference encoder rounds, around every bfloat16.
+TEST_P(Fp8Scale, CountsWhatSaturatesAndWhatIsFlushed) {
+  for (uint32_t upper = 0; upper < 0x10000; ++upper) {
+    for (const uint32_t lower : {0u, 1u, 0xFFFFu}) {
+      const float value = float_of_bits(upper << 16 | lower);
+      if (!std::isfinite(value)) continue;
+      const uint8_t code = testing::reference_fp8_encode(value, format, Fp8Overflow::kSaturate);
+      const uint8_t overflowing =
+          testing::reference_fp8_encode(value, format, Fp8Overflow::kNoSaturate);
+      ASSERT_EQ(fp8_saturates(value, format), code != overflowing) << value;
+      ASSERT_EQ(fp8_flushes(value, code), value != 0 && code % 128 == 0) << value;
+      ASSERT_EQ(std::abs(value) <= fp8_largest_flushed(format), code % 128 == 0) << value;
+    }
+  }
+}
+
 TEST_P(Fp8Scale, OfBlocksIsTheOneOfMlDtypesForEveryBfloat16) {
   const auto golden = std::make_unique<testing::GoldenFp8>();
   ASSERT_NO_FATAL_FAILURE(testing::read_golden_fp8(*golden));

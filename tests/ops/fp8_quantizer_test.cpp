@@ -32,6 +32,9 @@ class Fp8Tensors : public ::testing::TestWithParam<std::tuple<Fp8Format, ScaleGr
   ScaleGranularity granularity() const { return std::get<1>(GetParam()); }
   Fp8Quantizer quantizer() const { return Fp8Quantizer(format(), granularity(), kHeads); }
 
+  void expect_scalar_definition(const at::Tensor& values, const Fp8Streams& sent,
+                                const at::Tensor& arrived) const;
+
   // Blocks run along the whole row.
   Fp8Layout layout() const {
     const bool blocks = granularity() == ScaleGranularity::kBlock32;
@@ -43,10 +46,8 @@ class Fp8Tensors : public ::testing::TestWithParam<std::tuple<Fp8Format, ScaleGr
   }
 };
 
-TEST_P(Fp8Tensors, EqualTheScalarDefinition) {
-  const at::Tensor values = streams();
-  const Fp8Streams sent = quantizer().quantise(values);
-  const at::Tensor arrived = quantizer().dequantise(sent);
+void Fp8Tensors::expect_scalar_definition(const at::Tensor& values, const Fp8Streams& sent,
+                                          const at::Tensor& arrived) const {
   size_t saturated = 0, flushed = 0;
   for (int64_t s = 0; s < kStreams; ++s) {
     const at::Tensor stream = values[s].contiguous();
@@ -66,6 +67,29 @@ TEST_P(Fp8Tensors, EqualTheScalarDefinition) {
   EXPECT_EQ(sent.saturated.item<int64_t>(), static_cast<int64_t>(saturated));
   EXPECT_EQ(sent.flushed.item<int64_t>(), static_cast<int64_t>(flushed));
   EXPECT_GT(flushed, 0);
+}
+
+TEST_P(Fp8Tensors, EqualTheScalarDefinition) {
+  const Fp8Streams sent = quantizer().quantise(streams());
+  expect_scalar_definition(streams(), sent, quantizer().dequantise(sent));
+}
+
+// The tensor expression, which other devices take, on the CPU: values that are not contiguous.
+TEST_P(Fp8Tensors, EqualTheScalarDefinitionWhereverTheyLie) {
+  const auto apart = [](const at::Tensor& tensor) {
+    return at::stack({tensor, tensor}, -1).select(-1, 0);
+  };
+  Fp8Streams sent = quantizer().quantise(apart(streams()));
+  sent.codes_STD = apart(sent.codes_STD);
+  expect_scalar_definition(streams(), sent, quantizer().dequantise(sent));
+}
+
+TEST_P(Fp8Tensors, CodesThatAreNoNumbersArriveAsNone) {
+  Fp8Streams sent = quantizer().quantise(streams());
+  sent.codes_STD[1][2][3] = 0x7F;
+  const at::Tensor arrived = quantizer().dequantise(sent);
+  EXPECT_TRUE(arrived[1][2][3].isnan().item<bool>());
+  EXPECT_EQ(arrived.isnan().sum().item<int64_t>(), 1);
 }
 
 TEST_P(Fp8Tensors, GradientsPassStraightThrough) {
@@ -99,6 +123,8 @@ TEST(Fp8Quantizer, SaysWhatItExpects) {
   at::Tensor values = streams();
   values[2][1][40] = std::numeric_limits<float>::infinity();
   EXPECT_THROWS_WITH(quantizer.quantise(values), "got inf in stream 2, token 1, channel 40");
+  const at::Tensor apart = at::stack({values, values}, -1).select(-1, 0);
+  EXPECT_THROWS_WITH(quantizer.quantise(apart), "got inf in stream 2, token 1, channel 40");
   EXPECT_THROWS_WITH(quantizer.quantise(at::zeros({2, 3, 5})),
                      "of 2 kv heads, got Float [2, 3, 5]");
   EXPECT_THROWS_WITH(quantizer.quantise(streams().to(at::kHalf)), "got Half");

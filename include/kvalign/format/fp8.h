@@ -49,6 +49,15 @@ KVALIGN_HOST_DEVICE constexpr float fp8_largest(Fp8Format format) {
   return format == Fp8Format::kE4M3FN ? 448.0f : 57344.0f;
 }
 
+// The smallest magnitude that rounds beyond the largest value, and the largest that rounds to zero.
+// A tie goes to the even code, which is E4M3FN's largest but not E5M2's.
+KVALIGN_HOST_DEVICE constexpr float fp8_smallest_saturating(Fp8Format format) {
+  return format == Fp8Format::kE4M3FN ? 0x1.d00002p8f : 0x1.ep15f;
+}
+KVALIGN_HOST_DEVICE constexpr float fp8_largest_flushed(Fp8Format format) {
+  return format == Fp8Format::kE4M3FN ? 0x1p-10f : 0x1p-17f;
+}
+
 KVALIGN_HOST_DEVICE inline uint32_t bits_of_float(float value) {
   uint32_t bits = 0;
   std::memcpy(&bits, &value, sizeof bits);
@@ -60,12 +69,14 @@ KVALIGN_HOST_DEVICE inline float float_of_bits(uint32_t bits) {
   return value;
 }
 
-// Round to nearest, ties to even, as if exponents had no upper end: the code without its sign of a
-// float32's magnitude (bits without the sign). Above fp8_largest_code the value does not fit.
-KVALIGN_HOST_DEVICE constexpr uint32_t round_to_fp8(uint32_t magnitude, Fp8Format format) {
-  const int dropped = 23 - fp8_mantissa_bits(format);  // mantissa bits that do not fit
+// Round to nearest, ties to even, as if exponents had no upper end: the bits without sign, in a
+// format of fewer mantissa bits and a smaller bias, of a float32's magnitude (bits without the
+// sign).
+KVALIGN_HOST_DEVICE constexpr uint32_t round_to_narrow(uint32_t magnitude, int mantissa_bits,
+                                                       int exponent_bias) {
+  const int dropped = 23 - mantissa_bits;  // mantissa bits that do not fit
   const int exponent = static_cast<int>(magnitude >> 23);
-  const int smallest_normal = 128 - fp8_exponent_bias(format);
+  const int smallest_normal = 128 - exponent_bias;
   // A normal number only changes its exponent's bias. A subnormal one has its leading bit written
   // out and loses a bit more with each binade; from 25 bits on nothing is left to round up.
   const bool normal = exponent >= smallest_normal;
@@ -78,6 +89,11 @@ KVALIGN_HOST_DEVICE constexpr uint32_t round_to_fp8(uint32_t magnitude, Fp8Forma
   // Adding just below a half, and one more where the kept part is odd, carries as it must: into the
   // next binade too, since the codes of a sign are in the order of their values.
   return (value + below_half + ((value >> shift) & 1)) >> shift;
+}
+
+// The code without its sign; above fp8_largest_code the value does not fit.
+KVALIGN_HOST_DEVICE constexpr uint32_t round_to_fp8(uint32_t magnitude, Fp8Format format) {
+  return round_to_narrow(magnitude, fp8_mantissa_bits(format), fp8_exponent_bias(format));
 }
 
 // The code of a float32, given by its bits.

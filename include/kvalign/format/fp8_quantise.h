@@ -1,58 +1,15 @@
 // A tensor of keys or values to FP8 codes and their scales, and back: the reference that vector and
 // CUDA versions are compared with. Works in the caller's buffers; nothing is allocated or thrown.
-//
-// Shapes: values and codes [tokens, num_kv_heads, head_dim] row-major; scales float32, as many as
-// num_fp8_scales says. A latent is a tensor with one head.
+// Shapes are in fp8_layout.h.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "kvalign/format/export.h"
-#include "kvalign/format/fp8.h"
+#include "kvalign/format/fp8_layout.h"
 
 namespace kvalign {
-
-// Which elements share a scale, and in which order the scales stand. The last is OCP MX: powers of
-// two, sent as E8M0 (fp8_scale.h), one for each 32 channels of a row; a row's last block is shorter
-// where head_dim is no multiple of 32.
-enum class ScaleGranularity : uint8_t {
-  kTensor,   // [1]
-  kHead,     // [num_kv_heads]
-  kToken,    // [tokens]: all heads of a token
-  kChannel,  // [num_kv_heads, head_dim]: all tokens of a channel
-  kBlock32,  // [tokens, num_kv_heads, ceil(head_dim / 32)]
-};
-
-struct Fp8Layout {
-  size_t tokens = 0;
-  size_t num_kv_heads = 0;
-  size_t head_dim = 0;
-  ScaleGranularity granularity = ScaleGranularity::kTensor;
-  Fp8Format format = Fp8Format::kE4M3FN;
-};
-
-enum class Fp8Status : uint8_t {
-  kOk,
-  kWrongSize,  // a buffer does not have the layout's number of elements
-  kNotFinite,  // the value, or the code, at `index` is NaN or Inf
-  kBadScale,   // the scale at `index` is not one (is_fp8_scale); blocks: or no power of two
-};
-
-struct Fp8Result {
-  Fp8Status status = Fp8Status::kOk;
-  size_t index = 0;      // of the first offender, for kNotFinite and kBadScale
-  size_t saturated = 0;  // elements beyond the largest finite value after rounding, made that value
-  size_t flushed = 0;    // elements other than zero that became zero
-
-  bool ok() const { return status == Fp8Status::kOk; }
-};
-
-// Number of scales, and which of them belongs to an element within the layout.
-KVALIGN_API size_t num_fp8_scales(const Fp8Layout& layout) noexcept;
-KVALIGN_API size_t fp8_scale_index(const Fp8Layout& layout, size_t token, size_t head,
-                                   size_t channel) noexcept;
 
 // Each group's scale from its amax: 1 for a group of zeros. Returns kWrongSize or kNotFinite; the
 // content of `scales` then means nothing.

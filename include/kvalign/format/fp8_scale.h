@@ -50,6 +50,16 @@ KVALIGN_HOST_DEVICE inline float fp8_quotient(float value, float scale) {
   return overflowed ? float_of_bits((bits & 0x80000000) | 0x7F7FFFFF) : quotient;
 }
 
+// What is counted of an element: does its quotient, a number, round beyond the largest value? Did a
+// value other than zero become zero?
+KVALIGN_HOST_DEVICE inline bool fp8_saturates(float quotient, Fp8Format format) {
+  const uint32_t magnitude = bits_of_float(quotient) & 0x7FFFFFFF;
+  return magnitude >= bits_of_float(fp8_smallest_saturating(format));
+}
+KVALIGN_HOST_DEVICE inline bool fp8_flushes(float value, uint8_t code) {
+  return (code & 0x7F) == 0 && (bits_of_float(value) & 0x7FFFFFFF) != 0;
+}
+
 // E8M0, in which a power-of-two scale is sent: 2^(code - 127), and 255 is NaN (OCP Microscaling
 // Formats Specification v1.0, section 5.4.1). `scale` must be what fp8_block_scale_of returned.
 KVALIGN_HOST_DEVICE inline uint8_t encode_e8m0(float scale) {

@@ -9,6 +9,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "kvalign/format/export.h"
 #include "kvalign/format/fp8_quantise.h"
@@ -47,6 +48,12 @@ class KVALIGN_API Fp8Quantizer {
  private:
   at::Tensor grouped(const at::Tensor& streams_STD) const;
   at::Tensor ungrouped(const at::Tensor& grouped, int64_t width) const;
+  // Of one stream, as the vector codec knows it; sizes of the scales of all.
+  Fp8Layout layout_of(const at::Tensor& streams_STD) const;
+  std::vector<int64_t> scale_sizes(const at::Tensor& streams_STD) const;
+  // For contiguous CPU tensors; the second returns false for codes or scales that are none.
+  Fp8Streams quantise_plain(const at::Tensor& streams_STD) const;
+  bool dequantise_plain(const Fp8Streams& sent, const at::Tensor& arrived_STD) const;
 
   Fp8Format format_;
   ScaleGranularity granularity_;
