@@ -32,6 +32,18 @@ double cosine(double x) noexcept {
   return 1.0 - (0.5 * z - z * r);
 }
 
+// The two channels of each pair, `step` apart from the next pair's; no element is in both.
+template <uint32_t step>
+void turn_pairs(const CosSin* __restrict table, uint32_t num_pairs, float* __restrict first,
+                float* __restrict second) noexcept {
+  for (uint32_t pair = 0; pair < num_pairs; ++pair) {
+    const float a = first[pair * step];
+    const float b = second[pair * step];
+    first[pair * step] = a * table[pair].cos + b * table[pair].sin;
+    second[pair * step] = b * table[pair].cos - a * table[pair].sin;
+  }
+}
+
 }  // namespace
 
 CosSin cos_sin(float angle) noexcept {
@@ -65,15 +77,11 @@ void make_turn_table(const Turn& turn, uint64_t first_position, uint32_t count,
 
 void turn_back(const Turn& turn, const CosSin* table, uint32_t num_kv_heads, uint32_t head_dim,
                float* row) noexcept {
-  const uint32_t step = turn.interleaved ? 2 : 1;
-  const uint32_t partner = turn.interleaved ? 1 : turn.num_pairs;
   for (uint32_t head = 0; head < num_kv_heads; ++head, row += head_dim) {
-    for (uint32_t pair = 0; pair < turn.num_pairs; ++pair) {
-      float& first = row[pair * step];
-      float& second = row[pair * step + partner];
-      const float turned = first * table[pair].cos + second * table[pair].sin;
-      second = second * table[pair].cos - first * table[pair].sin;
-      first = turned;
+    if (turn.interleaved) {
+      turn_pairs<2>(table, turn.num_pairs, row, row + 1);
+    } else {
+      turn_pairs<1>(table, turn.num_pairs, row, row + turn.num_pairs);
     }
   }
 }

@@ -163,6 +163,9 @@ EncoderFileStatus write_encoder_file(const EncoderFileHeader& header, const uint
 EncoderFileStatus read_encoder_file(ByteView bytes, EncoderFile& file) noexcept {
   EncoderFileStatus status = check_header_record(bytes);
   if (status != EncoderFileStatus::kOk) return status;
+  const bool size_is_right =
+      load_little_endian<uint16_t>(bytes.data + 10) == kEncoderFileHeaderBytes;
+  if (!size_is_right || bytes.data[12] > 1) return EncoderFileStatus::kWrongShape;
   EncoderFile result;
   result.header = load_header(bytes.data);
   status = lay_out_encoder_file(result.header, result.layout);
