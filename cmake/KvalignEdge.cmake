@@ -30,13 +30,3 @@ kvalign_set_up_target(kvalign_edge)
 install(TARGETS kvalign_edge EXPORT kvalign-targets)
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/kvalign/edge"
   DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/kvalign")
-
-if(KVALIGN_BUILD_TESTS)
-  kvalign_add_test(edge "${PROJECT_SOURCE_DIR}/tests/edge" unit)
-  target_compile_features(kvalign_edge_test PRIVATE cxx_std_20)
-  target_compile_options(kvalign_edge_test PRIVATE -ffp-contract=off)
-  # The packets are compared with the codec of format/; cosines, which the library does not offer, are
-  # compiled in.
-  target_link_libraries(kvalign_edge_test PRIVATE kvalign::format)
-  target_sources(kvalign_edge_test PRIVATE "${PROJECT_SOURCE_DIR}/src/edge/turn.cpp")
-endif()

@@ -196,7 +196,7 @@ std::vector<uint32_t> wide_codes(uint32_t element, const std::vector<float>& num
 TEST(EdgeEncode, Float16IsRoundedToNearestEvenAndSaturates) {
   const std::vector<float> numbers{1.0f,         -1.0f,       65504.0f,   65519.0f,   65520.0f,
                                    -1e30f,       0x1p-24f,    0x1p-25f,   0x1.8p-25f, 0x1p-14f,
-                                   0x1.ffcp-15f, 0x1.002p0f,  0x1.006p0f, 0.0f,       -0.0f,
+                                   0x1.ff8p-15f, 0x1.002p0f,  0x1.006p0f, 0.0f,       -0.0f,
                                    1e-38f,       0x1.ffep-15f};
   kvalign_edge_counts counts;
   const std::vector<uint32_t> codes = wide_codes(KVALIGN_EDGE_F16, numbers, counts);

@@ -130,12 +130,10 @@ TEST_F(EdgeLatent, ReadsOnlyTheStreamsOfItsFile) {
 }
 
 TEST_F(EdgeLatent, ThatOverflowsIsRefused) {
-  cache_.at(2, 5, 1, 7) = 0x1p127f;
-  cache_.at(2, 5, 1, 8) = 0x1p127f;
-  cache_.at(2, 5, 1, 9) = 0x1p127f;
-  cache_.at(2, 5, 1, 10) = 0x1p127f;
-  cache_.at(0, 5, 0, 1) = 0x1p127f;
-  cache_.at(0, 5, 0, 2) = 0x1p127f;
+  // The largest numbers, with the signs of the weights of the latent's first number.
+  for (uint32_t i = 0; i < kShape.width(); ++i) {
+    cache_.at(2, 5, i / 18, i % 18) = std::copysign(0x1.fffffep127f, weights_.weights[i]);
+  }
   const Encoder encoder(options_);
   const LaidOutCache laid_out(cache_);
   const kvalign_edge_cache view = laid_out.cache();

@@ -108,8 +108,9 @@ TEST(EdgeHalf, EveryFloat16IsReadAndWrittenAsTheCompilerDoes) {
       continue;
     }
     ASSERT_EQ(bits_of_float(value), bits_of_float(expected)) << code;
-    if (std::isfinite(value))
+    if (std::isfinite(value)) {
       ASSERT_EQ(round_to_f16(bits_of_float(value) & 0x7FFFFFFF), code & 0x7FFF);
+    }
   }
 }
 

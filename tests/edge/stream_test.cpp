@@ -53,7 +53,7 @@ TEST_F(EdgeStream, TheBufferOfOneRecordIsEnough) {
       cache = {later.data(), later.data() + 2, 20, cache.num_tokens - 20};
     }
     ASSERT_EQ(kvalign_edge_chunk(encoder_, &cache, &buffer), KVALIGN_EDGE_OK);
-    if (chunk == 0) EXPECT_EQ(buffer.size, sizes_.chunk_bytes);
+    EXPECT_LE(buffer.size, sizes_.chunk_bytes);
     send();
   }
   EXPECT_EQ(kvalign_edge_chunks_left(encoder_), 0u);
