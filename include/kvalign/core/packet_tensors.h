@@ -19,13 +19,13 @@
 namespace kvalign {
 
 struct PacketOptions {
-  std::string encoder;  // path of an encoder file: sends latents; empty: the cache itself
+  std::string encoder{};  // path of an encoder file: sends latents; empty: the cache itself
   // e4m3fn, e5m2, f16, bf16 or f32; empty: what the encoder file was trained for, else e4m3fn.
-  std::string element;
+  std::string element{};
   // none, tensor, head, token, channel or block32; empty: the encoder file's static scale where
   // element is empty too, else token for FP8 and none for other elements. Static ones are chosen
   // from the cache.
-  std::string scales;
+  std::string scales{};
   int64_t chunk_tokens = 64;
   int64_t num_sinks = 0;   // first tokens, which travel as ids alone
   int64_t num_reread = 0;  // last tokens, which travel as ids alone
