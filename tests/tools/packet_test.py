@@ -81,7 +81,7 @@ class Packets(unittest.TestCase):
         packet.write_bytes(b"not a packet")
         damaged = run(KVALIGN, "decode", packet)
         self.assertEqual(damaged.returncode, 1)
-        self.assertIn("expected a header", damaged.stderr)
+        self.assertIn("expected the magic bytes of a packet", damaged.stderr)
         exported = run(KVALIGN, "export-encoder", "tests/golden/checkpoint_v1.safetensors", self.path / "encoder")
         self.assertEqual(exported.returncode, 1)
         self.assertIn("expected a low_rank projector", exported.stderr)
