@@ -103,7 +103,7 @@ KVALIGN_API kvalign_edge_status kvalign_edge_chunk(kvalign_edge_encoder* encoder
 KVALIGN_API kvalign_edge_status kvalign_edge_finish(kvalign_edge_encoder* encoder,
                                                     kvalign_edge_buffer* buffer);
 
-/* Chunks of the packet that are still to be written. */
+/* Chunks of the packet that are still to be written. Here and below `encoder` must not be NULL. */
 KVALIGN_API uint32_t kvalign_edge_chunks_left(const kvalign_edge_encoder* encoder);
 /* Of the last call that ended in NOT_FINITE or LATENT_NOT_FINITE: the first that it came upon. */
 KVALIGN_API kvalign_edge_fault kvalign_edge_encoder_fault(const kvalign_edge_encoder* encoder);
