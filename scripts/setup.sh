@@ -10,6 +10,7 @@ apt_packages=(
   python3 python3-pip python3-venv
   libspdlog-dev libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libssl-dev libeigen3-dev libhwy-dev
   libgtest-dev libgmock-dev libbenchmark-dev
+  g++-aarch64-linux-gnu qemu-user
 )
 # LibTorch's CPU library is linked against the CUDA runtime and CUPTI even where no GPU is used.
 torch_wheels=(torch==2.11.0 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)

@@ -33,6 +33,10 @@ void add_dataset(CLI::App& app, Command& chosen);
 void add_distill_train(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);
 void add_continue(CLI::App& app, Command& chosen);
+void add_export_encoder(CLI::App& app, Command& chosen);
+// Both in packet.cpp.
+void add_encode(CLI::App& app, Command& chosen);
+void add_decode(CLI::App& app, Command& chosen);
 
 struct Flags {
   std::string config;

@@ -1,0 +1,64 @@
+/* What can be wrong with a call: one value for each. C99. Values never change within an ABI
+ * version; later versions add to the end. */
+#pragma once
+
+#include "kvalign/format/export.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum kvalign_edge_status {
+  KVALIGN_EDGE_OK = 0,
+  /* Any call. */
+  KVALIGN_EDGE_NULL_ARGUMENT = 1,
+  KVALIGN_EDGE_WRONG_STRUCT_SIZE = 2,
+  KVALIGN_EDGE_WRONG_CALL = 3,
+  KVALIGN_EDGE_BUFFER_TOO_SMALL = 4,
+  /* Options of an encoder. */
+  KVALIGN_EDGE_WRONG_SHAPE = 10,
+  KVALIGN_EDGE_UNKNOWN_FLAG = 11,
+  KVALIGN_EDGE_UNKNOWN_ELEMENT = 12,
+  KVALIGN_EDGE_UNKNOWN_SCALES = 13,
+  KVALIGN_EDGE_SCALES_WITHOUT_FP8 = 14,
+  KVALIGN_EDGE_HEAD_SCALES_OF_LATENT = 15,
+  KVALIGN_EDGE_UNKNOWN_PAIRING = 16,
+  KVALIGN_EDGE_WRONG_ROTARY_DIM = 17,
+  KVALIGN_EDGE_WRONG_INVERSE_FREQUENCY = 18,
+  KVALIGN_EDGE_MEMORY_NOT_ALIGNED = 19,
+  KVALIGN_EDGE_MEMORY_TOO_SMALL = 20,
+  /* The encoder file. */
+  KVALIGN_EDGE_FILE_NOT_ALIGNED = 30,
+  KVALIGN_EDGE_FILE_TRUNCATED = 31,
+  KVALIGN_EDGE_FILE_WRONG_MAGIC = 32,
+  KVALIGN_EDGE_FILE_WRONG_VERSION = 33,
+  KVALIGN_EDGE_FILE_HEADER_DAMAGED = 34,
+  KVALIGN_EDGE_FILE_INCONSISTENT = 35,
+  KVALIGN_EDGE_FILE_WRONG_SIZE = 36,
+  KVALIGN_EDGE_FILE_DAMAGED = 37,
+  KVALIGN_EDGE_FILE_NOT_FINITE = 38,
+  KVALIGN_EDGE_FILE_OF_ANOTHER_GEOMETRY = 39,
+  /* A packet's numbers. */
+  KVALIGN_EDGE_NO_TOKENS = 50,
+  KVALIGN_EDGE_TOO_MANY_RECOMPUTED = 51,
+  KVALIGN_EDGE_NO_CHUNK_TOKENS = 52,
+  KVALIGN_EDGE_POSITION_TOO_LARGE = 53,
+  KVALIGN_EDGE_SIZE_OVERFLOW = 54,
+  KVALIGN_EDGE_MISSING_TOKEN_IDS = 55,
+  KVALIGN_EDGE_MISSING_SCALES = 56,
+  KVALIGN_EDGE_UNEXPECTED_SCALES = 57,
+  KVALIGN_EDGE_WRONG_SCALE_COUNT = 58,
+  KVALIGN_EDGE_WRONG_SCALE = 59,
+  /* A cache. */
+  KVALIGN_EDGE_UNKNOWN_DTYPE = 70,
+  KVALIGN_EDGE_TOKENS_MISSING = 71,
+  KVALIGN_EDGE_NOT_FINITE = 72,        /* kvalign_edge_encoder_fault says where */
+  KVALIGN_EDGE_LATENT_NOT_FINITE = 73, /* the same */
+} kvalign_edge_status;
+
+/* What was expected, and what to do: one line, static storage; "not a status" for other numbers. */
+KVALIGN_API const char* kvalign_edge_status_text(int status);
+
+#ifdef __cplusplus
+}
+#endif
