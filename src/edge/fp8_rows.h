@@ -1,5 +1,5 @@
 // Rows of contiguous float32 numbers to FP8 codes: the arithmetic of fp8.h and fp8_scale.h, and
-// nothing else of a packet. The only file to change for hand-written kernels.
+// nothing else of a packet.
 #pragma once
 
 #include <cstdint>

@@ -10,7 +10,7 @@
 #include <hwy/highway.h>
 
 #include "kvalign/format/fp8_scale.h"
-#include "src/edge/fp8_rows-inl.h"
+#include "src/ops/fp8_rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvalign {

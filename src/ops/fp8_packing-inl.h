@@ -1,13 +1,13 @@
 // Several vectors to one of narrower elements: float32 to 16-bit formats, rounded, and the words'
 // lowest bytes and signs. Highway compiles this once for each instruction set; see fp8_rows-inl.h.
-#if defined(KVALIGN_EDGE_FP8_PACKING_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef KVALIGN_EDGE_FP8_PACKING_INL_H_
-#undef KVALIGN_EDGE_FP8_PACKING_INL_H_
+#if defined(KVALIGN_OPS_FP8_PACKING_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef KVALIGN_OPS_FP8_PACKING_INL_H_
+#undef KVALIGN_OPS_FP8_PACKING_INL_H_
 #else
-#define KVALIGN_EDGE_FP8_PACKING_INL_H_
+#define KVALIGN_OPS_FP8_PACKING_INL_H_
 #endif
 
-#include "src/edge/fp8_vectors-inl.h"
+#include "src/ops/fp8_vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvalign {

@@ -3,16 +3,16 @@
 // for the compiler's own (HWY_STATIC_DISPATCH); call it between HWY_BEFORE_NAMESPACE and
 // HWY_AFTER_NAMESPACE. C++17; nothing is allocated or thrown. Buffers need no alignment. Sizes and
 // scales are the caller's to check.
-#if defined(KVALIGN_EDGE_FP8_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef KVALIGN_EDGE_FP8_ROWS_INL_H_
-#undef KVALIGN_EDGE_FP8_ROWS_INL_H_
+#if defined(KVALIGN_OPS_FP8_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef KVALIGN_OPS_FP8_ROWS_INL_H_
+#undef KVALIGN_OPS_FP8_ROWS_INL_H_
 #else
-#define KVALIGN_EDGE_FP8_ROWS_INL_H_
+#define KVALIGN_OPS_FP8_ROWS_INL_H_
 #endif
 
 #include <hwy/cache_control.h>
 
-#include "src/edge/fp8_steps-inl.h"
+#include "src/ops/fp8_steps-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvalign {

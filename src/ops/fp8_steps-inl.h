@@ -1,16 +1,16 @@
 // One step of FP8 conversion: kFp8Step elements to codes or back, equal to the scalar codec of
 // format/ to the bit. Highway compiles this once for each instruction set; see fp8_rows-inl.h.
-#if defined(KVALIGN_EDGE_FP8_STEPS_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef KVALIGN_EDGE_FP8_STEPS_INL_H_
-#undef KVALIGN_EDGE_FP8_STEPS_INL_H_
+#if defined(KVALIGN_OPS_FP8_STEPS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef KVALIGN_OPS_FP8_STEPS_INL_H_
+#undef KVALIGN_OPS_FP8_STEPS_INL_H_
 #else
-#define KVALIGN_EDGE_FP8_STEPS_INL_H_
+#define KVALIGN_OPS_FP8_STEPS_INL_H_
 #endif
 
 #include "kvalign/format/fp8_layout.h"
 #include "kvalign/format/half.h"
-#include "src/edge/fp8_packing-inl.h"
-#include "src/edge/fp8_vectors-inl.h"
+#include "src/ops/fp8_packing-inl.h"
+#include "src/ops/fp8_vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvalign {

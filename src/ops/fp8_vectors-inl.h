@@ -1,11 +1,11 @@
 // Vectors that FP8 conversion works on, the scales they are divided by or multiplied with, and
 // rounding to fewer mantissa bits. Highway compiles this once for each instruction set; see
 // fp8_rows-inl.h.
-#if defined(KVALIGN_EDGE_FP8_VECTORS_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef KVALIGN_EDGE_FP8_VECTORS_INL_H_
-#undef KVALIGN_EDGE_FP8_VECTORS_INL_H_
+#if defined(KVALIGN_OPS_FP8_VECTORS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef KVALIGN_OPS_FP8_VECTORS_INL_H_
+#undef KVALIGN_OPS_FP8_VECTORS_INL_H_
 #else
-#define KVALIGN_EDGE_FP8_VECTORS_INL_H_
+#define KVALIGN_OPS_FP8_VECTORS_INL_H_
 #endif
 
 #include <hwy/highway.h>
