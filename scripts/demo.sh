@@ -55,6 +55,11 @@ status=0
   --checkpoint "V2=$runs/v2/checkpoint.safetensors" \
   --checkpoint "V1=$runs/v1/checkpoint.safetensors" || status=$?
 if [ $status -ne 0 ] && [ $status -ne $gate_not_met ]; then exit $status; fi
+
+# The whole way of one text: the device's library makes a packet, the receiver continues from it.
+"$kvalign" encode "$data/${prefix}pairs" "$runs/prefix.kvp" --sequence 0 --sinks 4 --reread 1 >&2
+"$kvalign" continue --config "$recipe" --packet "$runs/prefix.kvp" --tokens 24 \
+  --checkpoint "$runs/v2/checkpoint.safetensors"
 cat >&2 <<EOF
 demo: $((SECONDS - start)) s after set-up. Report: $runs/ladder/report.md
 demo: nll is what the receiver (or the sender alone) pays, in nats a token, for the next 32 tokens of

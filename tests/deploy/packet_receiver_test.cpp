@@ -16,8 +16,6 @@
 namespace kvalign {
 namespace {
 
-using testing::golden_decoder;
-
 class PacketReceiverTest : public ::testing::Test {
  protected:
   std::string save(const std::string& name, const ProjectorOptions& options) {
@@ -69,7 +67,7 @@ class PacketReceiverTest : public ::testing::Test {
     return generate_greedily(receiver_, cache, ids_T_.narrow(0, 10, 2), 6);
   }
 
-  testing::TemporaryFolder folder_;
+  TemporaryFolder folder_;
   const Decoder sender_ = Decoder::load(golden_decoder("llama"));
   const Decoder receiver_ = Decoder::load(golden_decoder("qwen3"));
   const at::Tensor ids_T_ = at::tensor({3, 14, 15, 9, 26, 5, 35, 8, 9, 7, 32, 38}, at::kLong);
