@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 
-BLOCK = re.compile(r"(<!-- help: kvalign ?(.*?) -->\n```text\n)(.*?)(```\n)", re.S)
+BLOCK = re.compile(r"(<!-- help: kvalign((?: [\w-]+)*) -->\n```text\n)(.*?)(```\n)", re.S)
 
 
 def main():
@@ -24,7 +24,7 @@ def main():
         printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         printed = printed.strip() + "\n"
         if printed != match.group(3):
-            wrong.append(match.group(2) or "(none)")
+            wrong.append("kvalign" + match.group(2))
         return match.group(1) + printed + match.group(4)
 
     updated, count = BLOCK.subn(replace, text)
