@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "half.h"
+#include "kvalign/format/half.h"
 
 namespace kvalign {
 namespace {

@@ -1,8 +1,8 @@
 // One case for each element and each kind of scales.
 #include "write_rows.h"
 
-#include "half.h"
 #include "kvalign/format/fp8_scale.h"
+#include "kvalign/format/half.h"
 
 namespace kvalign {
 namespace {

@@ -1,6 +1,6 @@
 // The layouts of the engines, in every type: the same numbers make the same packet.
 #include "edge_packet.h"
-#include "src/edge/half.h"
+#include "kvalign/format/half.h"
 
 namespace kvalign::testing {
 namespace {
