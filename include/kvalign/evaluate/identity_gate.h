@@ -56,11 +56,11 @@ struct GateResult {
 };
 
 struct IdentityGateOptions {
-  std::string side = {};         ///< of the result and its sentence
+  std::string side = {};  ///< of the result and its sentence
   /// Of a logit, where logits reach 10; in proportion where they reach further, as float32's
   /// rounding is.
   double max_difference = 1e-4;
-  int64_t min_tokens = 1000;     ///< scores to compare; fewer where the sequences have no more
+  int64_t min_tokens = 1000;  ///< scores to compare; fewer where the sequences have no more
   CacheTransport transport = transport_by_file;
 };
 
