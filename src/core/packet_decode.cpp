@@ -5,7 +5,8 @@
 #include <stdexcept>
 
 #include "kvalign/core/packet_tensors.h"
-#include "kvalign/format/fp8_scale.h"
+#include "kvalign/format/fp8_layout.h"
+#include "kvalign/format/half.h"
 #include "kvalign/format/packet_reader.h"
 
 namespace kvalign {
@@ -52,8 +53,9 @@ float scale_of(const PacketHeader& header, const RowShape& shape, ByteView stati
     case PacketScales::kToken:
       return float_at(scales, token * shape.streams + stream);
     case PacketScales::kBlock32: {
-      const int64_t blocks = (shape.width + 31) / 32;
-      return decode_e8m0(scales.data[(token * shape.streams + stream) * blocks + element / 32]);
+      constexpr auto kBlock = static_cast<int64_t>(kFp8BlockSize);
+      const int64_t blocks = (shape.width + kBlock - 1) / kBlock;
+      return decode_e8m0(scales.data[(token * shape.streams + stream) * blocks + element / kBlock]);
     }
     default:
       return 1.0f;
@@ -67,9 +69,9 @@ float value_of(PacketElement element, const uint8_t* codes, int64_t index) {
     case PacketElement::kE5M2:
       return decode_fp8(codes[index], Fp8Format::kE5M2);
     case PacketElement::kF16:
-      return c10::Half(load_little_endian<uint16_t>(codes + 2 * index), c10::Half::from_bits());
+      return float_of_f16(load_little_endian<uint16_t>(codes + 2 * index));
     case PacketElement::kBF16:
-      return float_of_bits(uint32_t{load_little_endian<uint16_t>(codes + 2 * index)} << 16);
+      return float_of_bf16(load_little_endian<uint16_t>(codes + 2 * index));
     default:
       return float_of_bits(load_little_endian<uint32_t>(codes + 4 * index));
   }

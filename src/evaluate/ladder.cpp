@@ -60,7 +60,7 @@ std::vector<std::string> keys_of(const LadderSetup& setup,
   for (const Row& row : setup.projectors) {
     projectors.push_back(row.checkpoint.empty() ? row.name : sha256_of_file(row.checkpoint));
     if (row.rank > 0) projectors.back() += " rank " + std::to_string(row.rank);
-    if (row.send) projectors.back() += " through " + row.wire;
+    if (row.fp8_wire) projectors.back() += " through " + row.wire;
   }
   for (const LadderRowPlan& plan : plans) {
     std::string key =

@@ -99,7 +99,7 @@ class TextLadder {
   // share are those of the whole prefix, whatever is re-read.
   const at::Tensor& projected(size_t projector, size_t text, int64_t sinks) {
     const Row& row = setup_.projectors[projector];
-    const auto key = std::tuple(projector, text, row.send ? sinks : 0);
+    const auto key = std::tuple(projector, text, row.fp8_wire ? sinks : 0);
     if (projected_RTD_.count(key) == 0) {
       projected_RTD_[key] = row.project(arrived(row, senders_.features(text), sinks)).contiguous();
     }

@@ -48,13 +48,8 @@ at::Tensor labels_of(const PairedDataset& dataset, const std::vector<int64_t>& s
 // The row's projection of a batch, of which every sequence is sent on its own.
 at::Tensor project_batch(const Row& row, const at::Tensor& sender_STd,
                          const at::Tensor& sequence_offsets) {
-  if (!row.send) return row.project(sender_STd);
-  const auto* offsets = sequence_offsets.const_data_ptr<int64_t>();
-  std::vector<at::Tensor> sent;
-  for (int64_t b = 0; b + 1 < sequence_offsets.numel(); ++b) {
-    sent.push_back(row.send(sender_STd.narrow(1, offsets[b], offsets[b + 1] - offsets[b])));
-  }
-  return row.project(at::cat(sent, 1));
+  if (!row.fp8_wire) return row.project(sender_STd);
+  return row.project(send_caches(*row.fp8_wire, sender_STd, sequence_offsets, row.num_kv_heads));
 }
 
 struct RowAccumulators {

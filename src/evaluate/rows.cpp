@@ -8,7 +8,6 @@
 #include <set>
 #include <stdexcept>
 
-#include "kvalign/ops/fp8_wire.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 
@@ -141,9 +140,8 @@ void send_in_fp8(Row& row, const std::string& name, const KvGeometry& sender,
   row.wire = name;
   row.wire_bytes_per_token = bytes.per_token;
   row.wire_bytes_once = bytes.once;
-  row.send = [wire, num_kv_heads](const at::Tensor& sender_STd) {
-    return send_cache(wire, sender_STd, num_kv_heads);
-  };
+  row.fp8_wire = wire;
+  row.num_kv_heads = num_kv_heads;
 }
 
 std::string why_absent(const std::string& kind, const ProjectorShape& shape) {
@@ -164,10 +162,12 @@ const char* baseline_text(const std::string& kind) {
 }  // namespace
 
 at::Tensor arrived(const Row& row, const at::Tensor& sender_STd, int64_t not_sent) {
-  if (!row.send) return sender_STd;
+  if (!row.fp8_wire) return sender_STd;
   const int64_t sent = sender_STd.size(1) - not_sent;
   return at::cat(
-      {sender_STd.narrow(1, 0, not_sent), row.send(sender_STd.narrow(1, not_sent, sent))}, 1);
+      {sender_STd.narrow(1, 0, not_sent),
+       send_cache(*row.fp8_wire, sender_STd.narrow(1, not_sent, sent), row.num_kv_heads)},
+      1);
 }
 
 std::vector<Row> checkpoint_rows(const EvaluateOptions& options, const RowContext& context,

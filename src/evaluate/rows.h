@@ -7,12 +7,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "kvalign/dataset/paired_dataset.h"
 #include "kvalign/evaluate/evaluate_options.h"
 #include "kvalign/evaluate/report.h"
+#include "kvalign/ops/fp8_wire.h"
 
 namespace kvalign {
 
@@ -27,8 +29,8 @@ struct Row {
   int64_t wire_bytes_per_token = 0, wire_bytes_once = 0;
   int64_t num_parameters = 0;
   std::function<at::Tensor(const at::Tensor& sender_STd)> project = {};  // [S, T, d] -> [R, T, D]
-  // What arrives of one sequence's tokens; none: all of it.
-  std::function<at::Tensor(const at::Tensor& sender_STd)> send = {};
+  std::optional<Fp8Wire> fp8_wire = {};  // that the sender's cache crosses; none: all arrives
+  int64_t num_kv_heads = 1;              // of the sender
 };
 
 // What the row reads of a sequence whose first tokens are not sent: those are as they were.

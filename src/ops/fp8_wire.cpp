@@ -63,20 +63,17 @@ at::Tensor send_cache(const Fp8Wire& wire, const at::Tensor& streams_STD, int64_
 Fp8WireBytes fp8_wire_bytes(const Fp8Wire& wire, int64_t num_streams, int64_t width,
                             int64_t num_kv_heads) {
   const Fp8Quantizer quantizer(wire.format, wire.granularity, num_kv_heads);
-  const auto scales_once = [&]() -> int64_t {
-    switch (wire.granularity) {
-      case ScaleGranularity::kTensor:
-        return 1;
-      case ScaleGranularity::kHead:
-        return num_kv_heads;
-      case ScaleGranularity::kChannel:
-        return width;
-      default:
-        return 0;
-    }
-  };
+  const bool travel_with_tokens = wire.granularity == ScaleGranularity::kToken ||
+                                  wire.granularity == ScaleGranularity::kBlock32;
+  const Fp8Layout token{.tokens = 1,
+                        .num_kv_heads = static_cast<size_t>(num_kv_heads),
+                        .head_dim = static_cast<size_t>(width / num_kv_heads),
+                        .granularity = wire.granularity,
+                        .format = wire.format};
+  const auto scales_once =
+      travel_with_tokens ? int64_t{0} : static_cast<int64_t>(num_fp8_scales(token));
   return {.per_token = num_streams * quantizer.bytes_per_token(width),
-          .once = num_streams * scales_once() * static_cast<int64_t>(sizeof(float))};
+          .once = num_streams * scales_once * static_cast<int64_t>(sizeof(float))};
 }
 
 }  // namespace kvalign
