@@ -36,6 +36,11 @@ MappedFile::MappedFile(const std::string& path) {
   data_ = static_cast<char*>(mapped);
 }
 
+void MappedFile::let_go() const {
+  // Of a mapping of this object's own it cannot fail; if it did, only memory would be lost.
+  if (data_ != nullptr) ::madvise(data_, size_, MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(data_, size_);
 }

@@ -20,6 +20,10 @@ class MappedFile {
   // Pages are private: a write stays in this process.
   char* data() { return data_; }
 
+  // Takes the pages out of this process; they come back from the system's page cache, or the disk,
+  // when they are touched. A write is lost.
+  void let_go() const;
+
  private:
   char* data_ = nullptr;  // null for an empty file, which cannot be mapped
   size_t size_ = 0;

@@ -77,6 +77,10 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
       data, entry.shape, [keep_alive = file_](void*) {}, at::TensorOptions(entry.dtype));
 }
 
+void SafetensorsFile::let_go_of_pages() const {
+  file_->let_go();
+}
+
 void SafetensorsFile::check_finite(const std::string& name) const {
   const at::Tensor values = tensor(name);
   if (!values.is_floating_point()) return;

@@ -232,6 +232,8 @@ PairedBatch PairedDataset::read(const std::vector<int64_t>& sequences,
       copy_side(shard, shard.sender_Ud, tokens, batch.sender_STd);
     }
     copy_side(shard, shard.receiver_TD, tokens, batch.receiver_RTD);
+    // A pass over the data must not keep all of it in memory.
+    shard.file.let_go_of_pages();
     if (has_token_ids()) {
       const int64_t first = shard.sequence_offsets[place_in_shard] + skip_first_tokens;
       batch.token_ids.narrow(0, offsets[b], tokens.count)

@@ -1,13 +1,12 @@
 // One case for each element and each kind of scales.
 #include "write_rows.h"
 
+#include "kvalign/format/fp8_layout.h"
 #include "kvalign/format/fp8_scale.h"
 #include "kvalign/format/half.h"
 
 namespace kvalign {
 namespace {
-
-constexpr uint32_t kBlock = 32;
 
 // Groups of neighbours in a row, each with its own scale.
 template <class ScaleOf>
@@ -46,7 +45,7 @@ void write_fp8(const kvalign_edge_encoder& encoder, const Row& row, uint8_t* sca
     }
     case PacketScales::kBlock32:
       return write_groups(
-          row, width, kBlock,
+          row, width, kFp8BlockSize,
           [scales, format](uint32_t block, const float* values, uint32_t count) {
             const float amax = float_of_bits(amax_bits(values, count));
             const float scale = fp8_block_scale_of(amax, format);

@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "centred_sums.h"
+
 namespace kvalign {
 namespace {
 
@@ -26,35 +28,41 @@ at::Tensor features_of(const std::vector<int64_t>& streams, int64_t width) {
   return (at::tensor(streams).unsqueeze(1) * width + at::arange(width, at::kLong)).flatten();
 }
 
-// Sums about the training means, in units of the training deviations.
+// Sums about the training means, in units of the training deviations, of the outputs looked at.
 struct Standardised {
   at::Tensor products_FF;  // Z'Z
-  at::Tensor cross_FRD;    // Z'Y
-  at::Tensor squares_RD;   // of Y
+  at::Tensor cross_FRO;    // Z'Y
+  at::Tensor squares_RO;   // of Y
 };
 
 Standardised standardise(const RidgeStatistics& sums, const RidgeStatistics& training) {
   const auto n = static_cast<double>(sums.num_tokens());
   const auto n_training = static_cast<double>(training.num_tokens());
   const ProjectorShape& shape = training.shape();
+  const int64_t output_step = shape.width < 128 ? 1 : 16;
+  const auto sampled = [&](const at::Tensor& tensor_XRD) {
+    return tensor_XRD.slice(-1, 0, std::nullopt, output_step);
+  };
   const at::Tensor mean_F = training.feature_sums()[0] / n_training;
-  const at::Tensor mean_RD = training.output_sums() / n_training;
+  const at::Tensor mean_RO = sampled(training.output_sums()) / n_training;
   const at::Tensor variance_F =
       training.feature_products()[0].diagonal() / n_training - mean_F.square();
   // A constant feature has a correlation of 0 with everything, whatever it is divided by.
   const at::Tensor scale_F = variance_F.clamp_min(1e-24).sqrt();
-  const auto about = [&](const at::Tensor& products, const at::Tensor& sums_b,
-                         const at::Tensor& mean_b) {
-    return (products - at::outer(sums.feature_sums()[0], mean_b) - at::outer(mean_F, sums_b) +
-            n * at::outer(mean_F, mean_b)) /
-           scale_F.unsqueeze(1);
-  };
+  const at::Tensor &sums_F = sums.feature_sums()[0], sums_RO = sampled(sums.output_sums());
+  const at::Tensor cross_FRO =
+      sampled(sums.output_products()[0].view({-1, shape.num_streams, shape.width}))
+          .clone(at::MemoryFormat::Contiguous);
   return {
-      .products_FF = about(sums.feature_products()[0], sums.feature_sums()[0], mean_F) / scale_F,
-      .cross_FRD = about(sums.output_products()[0], sums.output_sums().flatten(), mean_RD.flatten())
-                       .view({-1, shape.num_streams, shape.width}),
-      .squares_RD =
-          sums.output_squares() - 2 * mean_RD * sums.output_sums() + n * mean_RD.square()};
+      .products_FF =
+          centre_in_place(sums.feature_products()[0].clone(), sums_F, sums_F, mean_F, mean_F, n)
+              .div_(scale_F.unsqueeze(1))
+              .div_(scale_F),
+      .cross_FRO = centre_in_place(cross_FRO.flatten(1), sums_F, sums_RO.flatten(), mean_F,
+                                   mean_RO.flatten(), n)
+                       .div_(scale_F.unsqueeze(1))
+                       .view_as(cross_FRO),
+      .squares_RO = sampled(sums.output_squares()) - 2 * mean_RO * sums_RO + n * mean_RO.square()};
 }
 
 class Selection {
@@ -67,7 +75,6 @@ class Selection {
         num_sender_layers_(num_sender_layers),
         sender_width_(training.shape().num_features / (2 * num_sender_layers)),
         num_receiver_layers_(training.shape().num_streams / 2),
-        output_step_(training.shape().width < 128 ? 1 : 16),
         lambda_(lambda) {}
 
   std::vector<int64_t> choose(int64_t receiver_layer, int64_t count) const {
@@ -102,12 +109,13 @@ class Selection {
 
   Outputs outputs_of(int64_t receiver_layer) const {
     const at::Tensor streams = at::tensor({receiver_layer, receiver_layer + num_receiver_layers_});
-    const auto sampled = [&](const at::Tensor& tensor, int64_t dim) {
-      return tensor.index_select(dim, streams).slice(dim + 1, 0, std::nullopt, output_step_);
+    const auto of_layer = [&](const at::Tensor& cross_FRO) {
+      return cross_FRO.index_select(1, streams).flatten(1);
     };
-    return {.training_FO = sampled(training_.cross_FRD, 1).flatten(1) / num_tokens_,
-            .held_out_FO = sampled(held_out_.cross_FRD, 1).flatten(1),
-            .held_out_squares_2 = sampled(held_out_.squares_RD, 0).sum(1).clamp_min(1e-300)};
+    return {.training_FO = of_layer(training_.cross_FRO) / num_tokens_,
+            .held_out_FO = of_layer(held_out_.cross_FRO),
+            .held_out_squares_2 =
+                held_out_.squares_RO.index_select(0, streams).sum(1).clamp_min(1e-300)};
   }
 
   // Of keys and values, each relative to its held-out variance.
@@ -133,7 +141,7 @@ class Selection {
 
   Standardised training_, held_out_;
   double num_tokens_;
-  int64_t num_sender_layers_, sender_width_, num_receiver_layers_, output_step_;
+  int64_t num_sender_layers_, sender_width_, num_receiver_layers_;
   double lambda_;
 };
 

@@ -6,14 +6,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "centred_sums.h"
+
 namespace kvalign {
 namespace {
 
-// Sums about a mean from sums about zero: sum (a - u)(b - v)'.
-at::Tensor about(const at::Tensor& products, const at::Tensor& sums_a, const at::Tensor& sums_b,
-                 const at::Tensor& u, const at::Tensor& v, double n) {
-  return products - at::outer(sums_a, v) - at::outer(u, sums_b) + n * at::outer(u, v);
-}
+// Columns of the outputs are taken so many at a time: all at once, each intermediate result would
+// take as much memory as the sums.
+constexpr int64_t kChunk = 1024;
 
 // Below rounding of the mean a feature is constant, and its weight has nothing to go by.
 at::Tensor deviation_of(const at::Tensor& variance, const at::Tensor& mean) {
@@ -43,29 +43,36 @@ Ridge::Ridge(const RidgeStatistics& training, double feature_noise)
   std::vector<at::Tensor> values, vectors, projected;
   for (int64_t g = 0; g < shape_.num_groups; ++g) {
     const at::Tensor scale_F = deviation_GF_[g];
-    at::Tensor correlation_FF = about(training.feature_products()[g], training.feature_sums()[g],
-                                      training.feature_sums()[g], mean_GF_[g], mean_GF_[g], n) /
-                                (n * at::outer(scale_F, scale_F));
-    if (feature_noise > 0) {
-      correlation_FF.diagonal() += feature_noise * feature_noise * second_GF[g] / scale_F.square();
-    }
-    auto [eigenvalues, eigenvectors] = at::linalg_eigh(correlation_FF);
+    const at::Tensor &sums_F = training.feature_sums()[g], &mean_F = mean_GF_[g];
+    auto [eigenvalues, eigenvectors] = at::linalg_eigh([&] {
+      at::Tensor correlation_FF = centre_in_place(training.feature_products()[g].clone(), sums_F,
+                                                  sums_F, mean_F, mean_F, n);
+      correlation_FF.div_(scale_F.unsqueeze(1)).div_(n * scale_F);
+      if (feature_noise > 0) {
+        correlation_FF.diagonal() +=
+            feature_noise * feature_noise * second_GF[g] / scale_F.square();
+      }
+      return correlation_FF;
+    }());
     values.push_back(eigenvalues.clamp_min(0));
-    const at::Tensor cross_FO = about(training.output_products()[g], training.feature_sums()[g],
-                                      output_sums_GO[g], mean_GF_[g], output_mean_GO[g], n) /
-                                (n * scale_F.unsqueeze(1));
-    projected.push_back(eigenvectors.t().mm(cross_FO));
+    const at::Tensor& products_FO = training.output_products()[g];
+    at::Tensor projected_FO = at::empty_like(products_FO);
+    for (int64_t begin = 0; begin < products_FO.size(1); begin += kChunk) {
+      const auto chunk = [&](const at::Tensor& tensor) {
+        return tensor.narrow(-1, begin, std::min(kChunk, products_FO.size(1) - begin));
+      };
+      const at::Tensor cross_FO =
+          centre_in_place(chunk(products_FO).clone(), sums_F, chunk(output_sums_GO[g]), mean_F,
+                          chunk(output_mean_GO[g]), n)
+              .div_(n * scale_F.unsqueeze(1));
+      chunk(projected_FO).copy_(eigenvectors.t().mm(cross_FO));
+    }
+    projected.push_back(projected_FO);
     vectors.push_back(std::move(eigenvectors));
   }
   eigenvalues_GF_ = at::stack(values);
   eigenvectors_GFF_ = shape_.num_groups == 1 ? vectors[0].unsqueeze(0) : at::stack(vectors);
   projected_GFO_ = shape_.num_groups == 1 ? projected[0].unsqueeze(0) : at::stack(projected);
-}
-
-at::Tensor Ridge::standardised_weights(int64_t group, const at::Tensor& lambda_columns,
-                                       const at::Tensor& projected_FO) const {
-  const at::Tensor divisor_FO = eigenvalues_GF_[group].unsqueeze(1) + lambda_columns.unsqueeze(0);
-  return eigenvectors_GFF_[group].mm(projected_FO / divisor_FO);
 }
 
 at::Tensor Ridge::held_out_error(const RidgeStatistics& held_out,
@@ -74,39 +81,38 @@ at::Tensor Ridge::held_out_error(const RidgeStatistics& held_out,
   const auto n = static_cast<double>(held_out.num_tokens());
   TORCH_CHECK(n > 0, "Ridge::held_out_error: expected held-out tokens, got none");
   const int64_t streams = shape_.num_streams / shape_.num_groups;
-  const int64_t step = shape_.width < 64 ? 1 : 8;
-  const auto every = [&](const at::Tensor& tensor) {
-    return tensor.slice(-1, 0, std::nullopt, step);
+  // An odd step, so that the outputs taken of two halves of a head, which RoPE pairs, differ.
+  const int64_t step = shape_.width < 64 ? 1 : (shape_.width / 8) | 1;
+  const auto every = [&](const at::Tensor& tensor_XO) {
+    return tensor_XO.unflatten(-1, {streams, shape_.width})
+        .slice(-1, 0, std::nullopt, step)
+        .flatten(-2);
   };
-  // Squares about the training mean, a stream each.
-  const at::Tensor total_RD = held_out.output_squares() -
-                              2 * output_mean_RD_ * held_out.output_sums() +
-                              n * output_mean_RD_.square();
-  const at::Tensor total_R = every(total_RD).sum(1);
+  // Squares about the training mean.
+  const at::Tensor total_GO =
+      every((held_out.output_squares() - 2 * output_mean_RD_ * held_out.output_sums() +
+             n * output_mean_RD_.square())
+                .view({shape_.num_groups, -1}));
+  const at::Tensor total_R = total_GO.view({shape_.num_streams, -1}).sum(1);
   at::Tensor error_LR = total_R.unsqueeze(0).repeat({static_cast<int64_t>(lambdas.size()), 1});
-  const at::Tensor output_sums_GO = held_out.output_sums().reshape({shape_.num_groups, -1});
-  const at::Tensor output_mean_GO = output_mean_RD_.reshape({shape_.num_groups, -1});
+  const at::Tensor output_sums_GO = every(held_out.output_sums().view({shape_.num_groups, -1}));
+  const at::Tensor output_mean_GO = every(output_mean_RD_.view({shape_.num_groups, -1}));
   for (int64_t g = 0; g < shape_.num_groups; ++g) {
-    const auto columns = [&](const at::Tensor& tensor_FO) {
-      return every(tensor_FO.view({-1, streams, shape_.width})).reshape({tensor_FO.size(0), -1});
-    };
-    const at::Tensor scale_F = deviation_GF_[g];
-    const at::Tensor products_FF = about(held_out.feature_products()[g], held_out.feature_sums()[g],
-                                         held_out.feature_sums()[g], mean_GF_[g], mean_GF_[g], n) /
-                                   at::outer(scale_F, scale_F);
+    const at::Tensor &scale_F = deviation_GF_[g], &mean_F = mean_GF_[g],
+                     &sums_F = held_out.feature_sums()[g];
+    const at::Tensor products_FF =
+        centre_in_place(held_out.feature_products()[g].clone(), sums_F, sums_F, mean_F, mean_F, n)
+            .div_(scale_F.unsqueeze(1))
+            .div_(scale_F);
     const at::Tensor cross_FO =
-        columns(about(held_out.output_products()[g], held_out.feature_sums()[g], output_sums_GO[g],
-                      mean_GF_[g], output_mean_GO[g], n)) /
-        scale_F.unsqueeze(1);
-    // In the eigenbasis a penalty only scales the weights' rows.
-    const at::Tensor& basis_FF = eigenvectors_GFF_[g];
-    const at::Tensor rotated_FF = basis_FF.t().mm(products_FF).mm(basis_FF);
-    const at::Tensor rotated_cross_FO = basis_FF.t().mm(cross_FO);
-    const at::Tensor projected_FO = columns(projected_GFO_[g]);
+        centre_in_place(every(held_out.output_products()[g]).clone(at::MemoryFormat::Contiguous),
+                        sums_F, output_sums_GO[g], mean_F, output_mean_GO[g], n)
+            .div_(scale_F.unsqueeze(1));
+    const at::Tensor projected_FO = every(projected_GFO_[g]);
     for (size_t i = 0; i < lambdas.size(); ++i) {
-      const at::Tensor weights_FO = projected_FO / (eigenvalues_GF_[g] + lambdas[i]).unsqueeze(1);
-      const at::Tensor change_O =
-          (weights_FO * (rotated_FF.mm(weights_FO) - 2 * rotated_cross_FO)).sum(0);
+      const at::Tensor weights_FO =
+          eigenvectors_GFF_[g].mm(projected_FO / (eigenvalues_GF_[g] + lambdas[i]).unsqueeze(1));
+      const at::Tensor change_O = (weights_FO * (products_FF.mm(weights_FO) - 2 * cross_FO)).sum(0);
       error_LR[static_cast<int64_t>(i)].narrow(0, g * streams, streams) +=
           change_O.view({streams, -1}).sum(1);
     }
@@ -120,20 +126,20 @@ LinearMap Ridge::solve(const std::vector<double>& lambda_R) const {
               lambda_R.size());
   const at::NoGradGuard no_gradients;
   const int64_t streams = shape_.num_streams / shape_.num_groups;
-  const at::Tensor lambdas = at::tensor(lambda_R, at::kDouble);
   at::Tensor weight_RDF = at::empty({shape_.num_streams, shape_.width, shape_.num_features});
-  at::Tensor bias_RD = at::empty({shape_.num_streams, shape_.width});
-  for (int64_t g = 0; g < shape_.num_groups; ++g) {
-    const at::Tensor lambda_O =
-        lambdas.narrow(0, g * streams, streams).repeat_interleave(shape_.width);
-    const at::Tensor weights_FO =
-        standardised_weights(g, lambda_O, projected_GFO_[g]).div_(deviation_GF_[g].unsqueeze(1));
-    const at::Tensor shift_O = weights_FO.t().mv(mean_GF_[g]);
-    weight_RDF.narrow(0, g * streams, streams)
-        .copy_(weights_FO.t().view({streams, shape_.width, shape_.num_features}));
-    bias_RD.narrow(0, g * streams, streams)
-        .copy_(output_mean_RD_.narrow(0, g * streams, streams) -
-               shift_O.view({streams, shape_.width}));
+  at::Tensor bias_RD = at::empty({shape_.num_streams, shape_.width}), vectors_FF;
+  for (int64_t r = 0; r < shape_.num_streams; ++r) {
+    const int64_t g = r / streams;
+    // Rows of an orthogonal matrix keep the norm, so float32 costs no more than the result's own
+    // rounding.
+    if (r % streams == 0) vectors_FF = eigenvectors_GFF_[g].to(at::kFloat);
+    const at::Tensor projected_FD =
+        projected_GFO_[g].narrow(1, r % streams * shape_.width, shape_.width) /
+        (eigenvalues_GF_[g] + lambda_R[static_cast<size_t>(r)]).unsqueeze(1);
+    const at::Tensor weight_DF =
+        projected_FD.to(at::kFloat).t().mm(vectors_FF.t()).div_(deviation_GF_[g]);
+    weight_RDF[r].copy_(weight_DF);
+    bias_RD[r].copy_(output_mean_RD_[r] - weight_DF.to(at::kDouble).mv(mean_GF_[g]));
   }
   return {weight_RDF, bias_RD};
 }
@@ -159,27 +165,33 @@ LowRankMap Ridge::reduce(double lambda, int64_t rank, const at::Tensor& metric_R
               metric_RNHH.sizes());
   const at::NoGradGuard no_gradients;
   const int64_t num_features = shape_.num_features;
-  const int64_t num_blocks = metric_RNHH.size(0) * metric_RNHH.size(1);
-  const int64_t head_dim = metric_RNHH.size(2);
+  const int64_t num_heads = metric_RNHH.size(1), head_dim = metric_RNHH.size(2);
   // B = (Z'Z/n + lambda)^-1/2 Z'Y/n in the eigenbasis; B metric B' is what each direction explains.
-  const at::Tensor whitening_F = (eigenvalues_GF_[0] + lambda).rsqrt();
-  const at::Tensor explained_FO = projected_GFO_[0] * whitening_F.unsqueeze(1);
-  const at::Tensor by_block =
-      explained_FO.view({num_features, num_blocks, head_dim}).transpose(0, 1);
-  const at::Tensor weighted_FO =
-      at::bmm(by_block, metric_RNHH.to(at::kDouble).reshape({num_blocks, head_dim, head_dim}))
-          .transpose(0, 1)
-          .reshape({num_features, -1});
-  const at::Tensor gram_FF = weighted_FO.mm(explained_FO.t());
-  const auto [values, vectors] = at::linalg_eigh((gram_FF + gram_FF.t()) / 2);
+  const at::Tensor whitening_F1 = (eigenvalues_GF_[0] + lambda).rsqrt().unsqueeze(1);
+  const auto explained_FD = [&](int64_t stream) {
+    return projected_GFO_[0].narrow(1, stream * shape_.width, shape_.width) * whitening_F1;
+  };
+  at::Tensor gram_FF = at::zeros({num_features, num_features}, at::kDouble);
+  for (int64_t r = 0; r < shape_.num_streams; ++r) {
+    const at::Tensor part_FD = explained_FD(r);
+    const at::Tensor by_head_NFH =
+        part_FD.view({num_features, num_heads, head_dim}).transpose(0, 1);
+    const at::Tensor weighted_FD = at::bmm(by_head_NFH, metric_RNHH[r].to(at::kDouble))
+                                       .transpose(0, 1)
+                                       .reshape({num_features, -1});
+    gram_FF.addmm_(weighted_FD, part_FD.t());
+  }
+  const auto [values, vectors] = at::linalg_eigh(gram_FF);
   const at::Tensor directions_Fr = vectors.narrow(1, num_features - rank, rank).flip({1});
   const at::Tensor encoder_rF =
-      eigenvectors_GFF_[0].mm(directions_Fr * whitening_F.unsqueeze(1)).t() /
-      deviation_GF_[0].unsqueeze(0);
-  const at::Tensor decoder_Or = explained_FO.t().mm(directions_Fr);
+      eigenvectors_GFF_[0].mm(directions_Fr * whitening_F1).t() / deviation_GF_[0].unsqueeze(0);
+  at::Tensor decoder_RDr = at::empty({shape_.num_streams, shape_.width, rank});
+  for (int64_t r = 0; r < shape_.num_streams; ++r) {
+    decoder_RDr[r].copy_(explained_FD(r).t().mm(directions_Fr));
+  }
   return {.encoder_rF = encoder_rF.to(at::kFloat).contiguous(),
           .encoder_bias_r = (-encoder_rF.mv(mean_GF_[0])).to(at::kFloat),
-          .decoder_RDr = decoder_Or.view({shape_.num_streams, shape_.width, rank}).to(at::kFloat),
+          .decoder_RDr = decoder_RDr,
           .decoder_bias_RD = output_mean_RD_.to(at::kFloat)};
 }
 

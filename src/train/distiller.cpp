@@ -113,6 +113,8 @@ DistillationRun::DistillationRun(const Recipe& recipe, const DistillControl& con
   }
   const auto& saved = folder_.saved_state();
   if (saved) check_same_recipe(*saved);
+  // Before anything is measured or written, so that a wrong receiver is said at once.
+  reading_ = open_receiver_reading(recipe_, dataset_, device_);
   folder_.open_logs();
   saved ? resume(*saved) : start_new();
   start_step_ = progress_.step;
@@ -186,8 +188,7 @@ void DistillationRun::resume(const TrainingState& saved) {
 void DistillationRun::make_trainer() {
   projector_->projector().to(device_);
   if (task_head_) task_head_ = task_head_->to(device_);
-  loss_ = std::make_unique<MultiTaskLoss>(recipe_.loss, task_head_,
-                                          open_receiver_reading(recipe_, dataset_, device_));
+  loss_ = std::make_unique<MultiTaskLoss>(recipe_.loss, task_head_, reading_);
   trainer_ = std::make_unique<ProjectorTrainer>(*projector_, *loss_, recipe_.train, device_);
 }
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 
 #include "kvalign/core/files.h"
@@ -83,6 +84,29 @@ TEST_F(Safetensors, TensorsAreViewsThatOutliveTheFile) {
   std::filesystem::remove(path_);
   EXPECT_EQ(first.data_ptr(), second.data_ptr());
   EXPECT_TRUE(at::equal(first, at::arange(5)));
+}
+
+// Memory of this process that is pages of files.
+int64_t resident_file_kib() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    if (word != "RssFile:") continue;
+    int64_t kib = 0;
+    status >> kib;
+    return kib;
+  }
+  return -1;
+}
+
+TEST_F(Safetensors, LetsGoOfPagesAndReadsThemAgain) {
+  const SafetensorsFile file = round_trip({{"x", at::ones({8 << 20})}});  // 32 MiB
+  const at::Tensor x = file.tensor("x");
+  const int64_t before = resident_file_kib();
+  ASSERT_EQ(x.sum().item<double>(), 8 << 20);
+  EXPECT_GT(resident_file_kib(), before + (30 << 10));
+  file.let_go_of_pages();
+  EXPECT_LT(resident_file_kib(), before + (4 << 10));
+  EXPECT_EQ(x.sum().item<double>(), 8 << 20);
 }
 
 TEST_F(Safetensors, AWriteIntoATensorNeverReachesTheFile) {

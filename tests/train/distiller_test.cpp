@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 
 #include "kvalign/core/files.h"
 #include "kvalign/projector/kv_projector.h"
@@ -196,6 +197,13 @@ TEST_F(Distiller, NamesWhatATaskLossNeeds) {
   EXPECT_THROWS_WITH(distill(unlabelled), "has no labels to train a task head on. Set loss.task=0");
   unlabelled.loss.task = 0;
   EXPECT_NO_THROW(distill(unlabelled));
+}
+
+TEST_F(Distiller, MissesTheReceiverBeforeAnythingIsMeasuredOrWritten) {
+  Recipe unread = recipe();
+  unread.loss.kl = 1;
+  EXPECT_THROWS_WITH(distill(unread), "expected loss.receiver, the Hugging Face folder");
+  EXPECT_FALSE(std::filesystem::exists(folder_.file("run") + "/config.yaml"));
 }
 
 TEST_F(Distiller, LeavesOutTheSinksOfLayeredCaches) {

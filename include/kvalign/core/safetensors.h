@@ -55,6 +55,10 @@ class KVALIGN_API SafetensorsFile {
   // instead. Errors: as info(); c10::Error for a BOOL tensor with a byte other than 0 and 1.
   at::Tensor tensor(const std::string& name) const;
 
+  // Takes the file's pages out of this process' memory, where every byte that was read stays
+  // otherwise. Tensors stay valid: what is read again is paged in again.
+  void let_go_of_pages() const;
+
   // Errors: c10::Error that names the file, the tensor, and the first index that is NaN or
   // infinite. Integer tensors pass.
   void check_finite(const std::string& name) const;

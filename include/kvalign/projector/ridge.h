@@ -44,7 +44,7 @@ class KVALIGN_API Ridge {
   explicit Ridge(const RidgeStatistics& training, double feature_noise = 0);
 
   /// Share of the variance that each lambda leaves unexplained on `held_out`, about the training
-  /// mean: [lambdas, R], over every 8th output of a stream (all of them where it has under 64).
+  /// mean: [lambdas, R], over 8 outputs of a stream (all of them where it has under 64).
   at::Tensor held_out_error(const RidgeStatistics& held_out,
                             const std::vector<double>& lambdas) const;
 
@@ -62,10 +62,6 @@ class KVALIGN_API Ridge {
   at::Tensor variance_metric() const;
 
  private:
-  /// Weights of standardised features at lambda: [F, columns].
-  at::Tensor standardised_weights(int64_t group, const at::Tensor& lambda_columns,
-                                  const at::Tensor& projected_FO) const;
-
   ProjectorShape shape_;
   int64_t num_tokens_ = 0;
   at::Tensor mean_GF_, deviation_GF_, output_mean_RD_, output_variance_RD_;
