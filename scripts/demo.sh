@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a small model's cache to a larger model's continuation, with two language models that this
-# project trained (demo/): captures both on incident logs, trains two projectors, and lets the
+# project trained (demo/): captures both on incident logs, fits three projectors, and lets the
 # receiver continue from every kind of cache on logs that no fit saw: the ladder.
 #
 #   scripts/demo.sh                     sender to receiver, one tokeniser
@@ -27,7 +27,7 @@ kvalign=build/release/tools/kvalign python=.deps/venv/bin/python
 data=data/demo runs="runs/demo${prefix:+/cross_tokeniser}"
 
 start=$SECONDS
-rm -rf "$data/${prefix}pairs" "$runs/v1" "$runs/v2" "$runs/ladder"
+rm -rf "$data/${prefix}pairs" "$runs/v1" "$runs/v2" "$runs/ridge" "$runs/ladder"
 mkdir -p "$data"
 
 # Logs to fit with, and others to be judged by; the models have seen neither.
@@ -41,19 +41,21 @@ make_tokens fit 3 1000 256
 make_tokens held_out 4 60 192
 
 "$kvalign" capture --config "$recipe" >&2
-train() {  # train NAME KIND
+train() {  # train NAME KIND FIT
   "$kvalign" distill-train --config "$recipe" --set run_folder="$runs/$1" \
-    --set projector.kind="$2" >&2
+    --set projector.kind="$2" --set fit.kind="$3" >&2
 }
-train v1 linear_residual &  # each keeps one core busy
-train v2 mlp
+train v1 linear_residual adamw &  # each keeps one core busy
+train v2 mlp adamw
 wait $!
+train ridge linear_residual ridge   # V1's map in closed form
 
 gate_not_met=3
 status=0
 "$kvalign" eval --config "$recipe" --output "$runs/ladder" \
   --checkpoint "V2=$runs/v2/checkpoint.safetensors" \
-  --checkpoint "V1=$runs/v1/checkpoint.safetensors" || status=$?
+  --checkpoint "V1=$runs/v1/checkpoint.safetensors" \
+  --checkpoint "ridge=$runs/ridge/checkpoint.safetensors" || status=$?
 if [ $status -ne 0 ] && [ $status -ne $gate_not_met ]; then exit $status; fi
 
 # The whole way of one text: the device's library makes a packet, the receiver continues from it.
