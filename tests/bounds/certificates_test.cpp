@@ -60,7 +60,7 @@ TEST(Certificates, Linear) {
   expect_no_violation("linear, each norm: box attack",
                       check_projector(random_linear, linear_bound, 3000, 8));
   expect_no_violation("linear 96 -> 384, LayerNorm: box attack",
-                      check_wide_projector(linear_bound, 8, 9));
+                      check_wide_projector({96, 384}, linear_bound, 8, 9));
 }
 TEST(Certificates, Mlp) {
   expect_no_violation("mlp, each norm: box attack",

@@ -7,8 +7,8 @@
 namespace kvalign::testing {
 namespace {
 
-class PlantedLater : public PlantedBugs {};
-TEST_P(PlantedLater, IsCaught) {
+class PlantedCertificates : public PlantedBugs {};
+TEST_P(PlantedCertificates, IsCaught) {
   EXPECT_GT(GetParam().checked().violations(), 0);
 }
 
@@ -81,7 +81,7 @@ double latent_without_decoder(const ProjectorCase& example) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Projectors, PlantedLater,
+    Projectors, PlantedCertificates,
     ::testing::Values(
         PlantedBug{"CentringForgotten", linear([](ProjectorCase& example) {
                      if (example.norm.kind == OutputNorm::kLayer) {
@@ -172,7 +172,7 @@ double largest_head_alone(const Eigen::MatrixXd&, const Eigen::MatrixXd& queries
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Attention, PlantedLater,
+    Attention, PlantedCertificates,
     ::testing::Values(
         PlantedBug{"OneLessTheHeaviestWeight", [] { return check_variation(rest_by_subtraction); }},
         PlantedBug{"HalfForOneInSoftmax", [] { return check_variation(half_for_one); }},
@@ -236,7 +236,7 @@ double sum_for_mean(const std::vector<Certified>& tokens) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Decisions, PlantedLater,
+    Decisions, PlantedCertificates,
     ::testing::Values(
         PlantedBug{"MarginDoubled", [] { return check_margins(margin_doubled); }},
         PlantedBug{"MarginHalved", [] { return check_margins(margin_halved); }},
@@ -344,7 +344,7 @@ double observed_difference(const PairedOutcomes& outcomes, double) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Statistics, PlantedLater,
+    Statistics, PlantedCertificates,
     ::testing::Values(
         PlantedBug{"HoeffdingWithoutRange", [] { return check_mean(hoeffding_without_range); }},
         PlantedBug{"NormalIntervalOfRareEvents", [] { return check_mean(normal_interval); }},

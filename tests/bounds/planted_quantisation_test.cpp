@@ -8,6 +8,11 @@
 namespace kvalign::testing {
 namespace {
 
+class PlantedQuantisation : public PlantedBugs {};
+TEST_P(PlantedQuantisation, IsCaught) {
+  EXPECT_GT(GetParam().checked().violations(), 0);
+}
+
 // certify_codes with every bound changed by `change(bound, scale, magnitude of the code)`.
 template <class Change>
 std::function<Tightness()> codes(Change change) {
@@ -173,7 +178,7 @@ double one_squaring_too_many_roots(const Eigen::MatrixXd& matrix) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Codes, PlantedBugs,
+    Codes, PlantedQuantisation,
     ::testing::Values(
         PlantedBug{"HalfOfTheHalfGap", codes([](double h, double, double) { return h / 2; })},
         PlantedBug{"Float32RoundingDropped", codes([](double h, double s, double v) {
@@ -197,7 +202,7 @@ INSTANTIATE_TEST_SUITE_P(
     name_of_bug);
 
 INSTANTIATE_TEST_SUITE_P(
-    APriori, PlantedBugs,
+    APriori, PlantedQuantisation,
     ::testing::Values(
         PlantedBug{"SubnormalFloorDropped", [] { return check_prior(no_subnormal_floor); }},
         PlantedBug{"ClippingDropped", [] { return check_prior(no_clipping); }},
@@ -207,7 +212,7 @@ INSTANTIATE_TEST_SUITE_P(
     name_of_bug);
 
 INSTANTIATE_TEST_SUITE_P(
-    Norm, PlantedBugs,
+    Norm, PlantedQuantisation,
     ::testing::Values(
         PlantedBug{"RadiusOverSigmaWithoutChord", [] { return check_chord(ratio_only); }},
         PlantedBug{"TangentBeyondTheOrigin", [] { return check_chord(ratio_capped_at_tangent); }},
@@ -222,7 +227,7 @@ INSTANTIATE_TEST_SUITE_P(
     name_of_bug);
 
 INSTANTIATE_TEST_SUITE_P(
-    Spectral, PlantedBugs,
+    Spectral, PlantedQuantisation,
     ::testing::Values(
         PlantedBug{"PowerIterationAsUpperBound", [] { return check_spectral(power_iteration); }},
         PlantedBug{"SingularValueWithoutRounding",

@@ -1,6 +1,7 @@
 // The library's bounds in the form that the checks take.
 #pragma once
 
+#include "kvalign/bounds/low_rank_certificate.h"
 #include "kvalign/bounds/spectral_norm.h"
 #include "tests/bounds/attention_checks.h"
 #include "tests/bounds/margin_checks.h"
