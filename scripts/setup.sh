@@ -9,7 +9,8 @@ apt_packages=(
   g++ cmake ninja-build ccache pkg-config git clang-format
   python3 python3-pip python3-venv
   libspdlog-dev libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libssl-dev libeigen3-dev libhwy-dev
-  libgtest-dev libgmock-dev libbenchmark-dev
+  libboost-math-dev
+  libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev
   g++-aarch64-linux-gnu qemu-user
 )
 # LibTorch's CPU library is linked against the CUDA runtime and CUPTI even where no GPU is used.
