@@ -239,9 +239,5 @@ INSTANTIATE_TEST_SUITE_P(
         PlantedBug{"OneRootTooMany", [] { return check_spectral(one_squaring_too_many_roots); }}),
     name_of_bug);
 
-TEST_P(PlantedBugs, IsCaught) {
-  EXPECT_GT(GetParam().checked().violations(), 0);
-}
-
 }  // namespace
 }  // namespace kvalign::testing
