@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws how much of the true cache's worth survives against what crosses the network.
 
-    plot_rate.py --report "WikiText-2=results/qwen_wikitext.json" --report ... --output FILE.svg
+    plot_rate.py --report "WikiText-2=results/trained_wikitext.json" --report ... --output FILE.svg
 
 One line a report: its projected rows with exact sinks and nothing re-read, but for baselines. The
 cache rows stand at the bytes of the sender's cache, latents at their own. Needs matplotlib
