@@ -45,6 +45,21 @@ function(kvalign_set_up_target target)
   endif()
 endfunction()
 
+# Headers that targets with REUSE_FROM read once; all of them are compiled as `name` is.
+function(kvalign_add_precompiled name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LINK;HEADERS")
+  add_library(${name} OBJECT "${PROJECT_SOURCE_DIR}/cmake/precompiled.cpp")
+  target_compile_features(${name} PUBLIC cxx_std_20)
+  target_link_libraries(${name} PRIVATE LibTorch::CPU ${arg_LINK})
+  target_precompile_headers(${name} PRIVATE ${arg_HEADERS})
+  kvalign_set_up_target(${name})
+endfunction()
+
+# What is tested is optimised as it is used; unit tests themselves only have to compile soon.
+function(kvalign_compile_soon target)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+endfunction()
+
 # The test program of one folder, run as one ctest entry: LibTorch takes long to load.
 function(kvalign_add_test name folder label)
   file(GLOB sources CONFIGURE_DEPENDS "${folder}/*.cpp")
@@ -58,11 +73,10 @@ function(kvalign_add_test name folder label)
     KVALIGN_SOURCE_DIR="${PROJECT_SOURCE_DIR}" KVALIGN_PYTHON="${KVALIGN_PYTHON}")
   target_link_libraries(kvalign_${name}_test PRIVATE kvalign::${library} GTest::gmock_main)
   kvalign_set_up_target(kvalign_${name}_test)
-  # What is tested is optimised as it is used; unit tests themselves only have to compile soon.
   set(precompiled kvalign_precompiled)
   if(label STREQUAL "unit")
     set(precompiled kvalign_test_precompiled)
-    target_compile_options(kvalign_${name}_test PRIVATE $<$<CONFIG:Release>:-O1>)
+    kvalign_compile_soon(kvalign_${name}_test)
   endif()
   if("${ARGV3}")
     target_precompile_headers(kvalign_${name}_test REUSE_FROM ${precompiled})

@@ -46,18 +46,14 @@ Certified from_square(double square, const ScaledGram& gram) {
   return Certified(raised(std::sqrt(raised(square + gram.rounding, 2)), 2) / gram.scale);
 }
 
-}  // namespace
-
-Certified spectral_norm_gram(const Eigen::MatrixXd& matrix) {
-  const ScaledGram gram = scaled_gram(matrix);
+Certified bound_of_sums(const ScaledGram& gram) {
   if (gram.gram.size() == 0) return Certified(0);
   const double sums = gram.gram.cwiseAbs().rowwise().sum().maxCoeff();
   const double largest_row = raised(sums, static_cast<double>(gram.gram.rows()));
   return from_square(std::min(largest_row, frobenius_upper(gram.gram)), gram);
 }
 
-Certified spectral_norm_gram_iteration(const Eigen::MatrixXd& matrix) {
-  const ScaledGram gram = scaled_gram(matrix);
+Certified bound_of_powers(const ScaledGram& gram) {
   if (gram.gram.size() == 0) return Certified(0);
   const auto size = static_cast<double>(gram.gram.rows());
   Eigen::MatrixXd power = gram.gram;
@@ -77,6 +73,16 @@ Certified spectral_norm_gram_iteration(const Eigen::MatrixXd& matrix) {
   return from_square(bound, gram);
 }
 
+}  // namespace
+
+Certified spectral_norm_gram(const Eigen::MatrixXd& matrix) {
+  return bound_of_sums(scaled_gram(matrix));
+}
+
+Certified spectral_norm_gram_iteration(const Eigen::MatrixXd& matrix) {
+  return bound_of_powers(scaled_gram(matrix));
+}
+
 Certified spectral_norm_upper(const Eigen::MatrixXd& matrix) {
   const ScaledGram gram = scaled_gram(matrix);
   const Eigen::Index size = gram.gram.rows();
@@ -93,9 +99,9 @@ Certified spectral_norm_upper(const Eigen::MatrixXd& matrix) {
     // reciprocals; then the rounding of mu I - G.
     const double backward =
         2 * rounding_gamma(n + 2) * n * mu + 4 * kUnitRoundoff * (mu + gram.frobenius2);
-    return tighter(from_square(mu + raised(backward, 8), gram), spectral_norm_gram(matrix));
+    return tighter(from_square(mu + raised(backward, 8), gram), bound_of_sums(gram));
   }
-  return spectral_norm_gram_iteration(matrix);
+  return bound_of_powers(gram);
 }
 
 CentredMatrix centre_columns(const Eigen::MatrixXd& weight) {

@@ -54,10 +54,7 @@ Standardised standardise(const RidgeStatistics& sums, const RidgeStatistics& tra
       sampled(sums.output_products()[0].view({-1, shape.num_streams, shape.width}))
           .clone(at::MemoryFormat::Contiguous);
   return {
-      .products_FF =
-          centre_in_place(sums.feature_products()[0].clone(), sums_F, sums_F, mean_F, mean_F, n)
-              .div_(scale_F.unsqueeze(1))
-              .div_(scale_F),
+      .products_FF = standardised_products(sums.feature_products()[0], sums_F, mean_F, scale_F, n),
       .cross_FRO = centre_in_place(cross_FRO.flatten(1), sums_F, sums_RO.flatten(), mean_F,
                                    mean_RO.flatten(), n)
                        .div_(scale_F.unsqueeze(1))

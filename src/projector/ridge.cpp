@@ -44,16 +44,12 @@ Ridge::Ridge(const RidgeStatistics& training, double feature_noise)
   for (int64_t g = 0; g < shape_.num_groups; ++g) {
     const at::Tensor scale_F = deviation_GF_[g];
     const at::Tensor &sums_F = training.feature_sums()[g], &mean_F = mean_GF_[g];
-    auto [eigenvalues, eigenvectors] = at::linalg_eigh([&] {
-      at::Tensor correlation_FF = centre_in_place(training.feature_products()[g].clone(), sums_F,
-                                                  sums_F, mean_F, mean_F, n);
-      correlation_FF.div_(scale_F.unsqueeze(1)).div_(n * scale_F);
-      if (feature_noise > 0) {
-        correlation_FF.diagonal() +=
-            feature_noise * feature_noise * second_GF[g] / scale_F.square();
-      }
-      return correlation_FF;
-    }());
+    at::Tensor correlation_FF =
+        standardised_products(training.feature_products()[g], sums_F, mean_F, scale_F, n).div_(n);
+    if (feature_noise > 0) {
+      correlation_FF.diagonal() += feature_noise * feature_noise * second_GF[g] / scale_F.square();
+    }
+    auto [eigenvalues, eigenvectors] = at::linalg_eigh(correlation_FF);
     values.push_back(eigenvalues.clamp_min(0));
     const at::Tensor& products_FO = training.output_products()[g];
     at::Tensor projected_FO = at::empty_like(products_FO);
@@ -101,9 +97,7 @@ at::Tensor Ridge::held_out_error(const RidgeStatistics& held_out,
     const at::Tensor &scale_F = deviation_GF_[g], &mean_F = mean_GF_[g],
                      &sums_F = held_out.feature_sums()[g];
     const at::Tensor products_FF =
-        centre_in_place(held_out.feature_products()[g].clone(), sums_F, sums_F, mean_F, mean_F, n)
-            .div_(scale_F.unsqueeze(1))
-            .div_(scale_F);
+        standardised_products(held_out.feature_products()[g], sums_F, mean_F, scale_F, n);
     const at::Tensor cross_FO =
         centre_in_place(every(held_out.output_products()[g]).clone(at::MemoryFormat::Contiguous),
                         sums_F, output_sums_GO[g], mean_F, output_mean_GO[g], n)
@@ -120,26 +114,28 @@ at::Tensor Ridge::held_out_error(const RidgeStatistics& held_out,
   return error_LR / total_R.clamp_min(1e-300);
 }
 
-LinearMap Ridge::solve(const std::vector<double>& lambda_R) const {
+RidgeMap Ridge::solve(const std::vector<double>& lambda_R) const {
   TORCH_CHECK(static_cast<int64_t>(lambda_R.size()) == shape_.num_streams,
               "Ridge::solve: expected a lambda for each of ", shape_.num_streams, " streams, got ",
               lambda_R.size());
   const at::NoGradGuard no_gradients;
   const int64_t streams = shape_.num_streams / shape_.num_groups;
   at::Tensor weight_RDF = at::empty({shape_.num_streams, shape_.width, shape_.num_features});
-  at::Tensor bias_RD = at::empty({shape_.num_streams, shape_.width}), vectors_FF;
-  for (int64_t r = 0; r < shape_.num_streams; ++r) {
-    const int64_t g = r / streams;
+  at::Tensor bias_RD = at::empty({shape_.num_streams, shape_.width});
+  for (int64_t g = 0; g < shape_.num_groups; ++g) {
     // Rows of an orthogonal matrix keep the norm, so float32 costs no more than the result's own
     // rounding.
-    if (r % streams == 0) vectors_FF = eigenvectors_GFF_[g].to(at::kFloat);
-    const at::Tensor projected_FD =
-        projected_GFO_[g].narrow(1, r % streams * shape_.width, shape_.width) /
-        (eigenvalues_GF_[g] + lambda_R[static_cast<size_t>(r)]).unsqueeze(1);
-    const at::Tensor weight_DF =
-        projected_FD.to(at::kFloat).t().mm(vectors_FF.t()).div_(deviation_GF_[g]);
-    weight_RDF[r].copy_(weight_DF);
-    bias_RD[r].copy_(output_mean_RD_[r] - weight_DF.to(at::kDouble).mv(mean_GF_[g]));
+    const at::Tensor vectors_FF = eigenvectors_GFF_[g].to(at::kFloat);
+    for (int64_t place = 0; place < streams; ++place) {
+      const int64_t r = g * streams + place;
+      const at::Tensor projected_FD =
+          projected_GFO_[g].narrow(1, place * shape_.width, shape_.width) /
+          (eigenvalues_GF_[g] + lambda_R[static_cast<size_t>(r)]).unsqueeze(1);
+      const at::Tensor weight_DF =
+          projected_FD.to(at::kFloat).t().mm(vectors_FF.t()).div_(deviation_GF_[g]);
+      weight_RDF[r].copy_(weight_DF);
+      bias_RD[r].copy_(output_mean_RD_[r] - weight_DF.to(at::kDouble).mv(mean_GF_[g]));
+    }
   }
   return {weight_RDF, bias_RD};
 }

@@ -113,7 +113,7 @@ class ClosedForm {
     auto parameters = projector_.projector().named_parameters();
     if (recipe_.projector.kind != "low_rank") {
       observer_.on_progress("weights", 0, 0);
-      const LinearMap map = ridge.solve(report_.lambda_R);
+      const RidgeMap map = ridge.solve(report_.lambda_R);
       parameters["linear.weight"].copy_(map.weight_RDF);
       parameters["linear.bias"].copy_(map.bias_RD);
       return;

@@ -48,8 +48,7 @@ class DistillationRun {
   std::shared_ptr<const PairedDataset> dataset_;
   Split split_;
   std::shared_ptr<KvProjector> projector_;
-  std::shared_ptr<const ReceiverReading>
-      reading_;  ///< null where no term reads through the receiver
+  std::shared_ptr<const ReceiverReading> reading_;  ///< null where no term reads
   std::optional<TaskHead> task_head_;
   double task_head_accuracy_ = -1;
   std::unique_ptr<MultiTaskLoss> loss_;

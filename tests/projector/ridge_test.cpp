@@ -40,7 +40,7 @@ TEST(Ridge, EqualsScikitLearnWithALambdaForEachStream) {
   const Golden golden;
   const at::Tensor lambdas = golden["lambdas"];
   const double* first = lambdas.const_data_ptr<double>();
-  const LinearMap map = Ridge(golden.statistics()).solve({first, first + lambdas.numel()});
+  const RidgeMap map = Ridge(golden.statistics()).solve({first, first + lambdas.numel()});
   EXPECT_LT(relative_difference(map.weight_RDF, golden["weight"]), 1e-6);
   EXPECT_LT(relative_difference(map.bias_RD, golden["bias"]), 1e-6);
 }
@@ -78,7 +78,7 @@ TEST(Ridge, LatentsAreNestedAndOfUnitSize) {
 TEST(Ridge, FullRankIsTheRidgeMapWhateverTheMetric) {
   const Golden golden;
   const Ridge ridge(golden.statistics());
-  const LinearMap whole = ridge.solve({0.02, 0.02, 0.02});
+  const RidgeMap whole = ridge.solve({0.02, 0.02, 0.02});
   for (const at::Tensor& metric : {golden["metric"], ridge.variance_metric()}) {
     const LowRankMap map = ridge.reduce(0.02, 12, metric);
     EXPECT_LT(relative_difference(map.decoder_RDr.flatten(0, 1).mm(map.encoder_rF),
@@ -100,7 +100,7 @@ TEST(Ridge, HeldOutErrorIsThatOfThePredictions) {
   const at::Tensor total_R = (targets.to(at::kDouble) - mean_RD.unsqueeze(1)).square().sum({1, 2});
   for (int64_t i = 0; i < 2; ++i) {
     const double lambda = lambdas[static_cast<size_t>(i)];
-    const LinearMap map = ridge.solve({lambda, lambda, lambda});
+    const RidgeMap map = ridge.solve({lambda, lambda, lambda});
     const at::Tensor predicted_RTD =
         at::matmul(features.to(at::kDouble), map.weight_RDF.to(at::kDouble).transpose(1, 2)) +
         map.bias_RD.unsqueeze(1);
@@ -111,7 +111,7 @@ TEST(Ridge, HeldOutErrorIsThatOfThePredictions) {
 
 TEST(Ridge, FeatureNoiseAddsItsCovariance) {
   const Golden golden;
-  const LinearMap map = Ridge(golden.statistics(), 0.05).solve({0.01, 0.01, 0.01});
+  const RidgeMap map = Ridge(golden.statistics(), 0.05).solve({0.01, 0.01, 0.01});
   const at::Tensor x = golden["features"][0].to(at::kDouble);
   const at::Tensor y = golden["targets"].to(at::kDouble).transpose(0, 1).flatten(1);
   const auto n = static_cast<double>(x.size(0));
@@ -129,7 +129,7 @@ TEST(Ridge, ConstantFeatureIsHarmless) {
   features.select(2, 1).fill_(7);
   RidgeStatistics sums({1, 3, 1, 2});
   sums.add(features, golden_fill({1, 30, 2}, 2, 1.0));
-  const LinearMap map = Ridge(sums).solve({1e-3});
+  const RidgeMap map = Ridge(sums).solve({1e-3});
   EXPECT_TRUE(map.weight_RDF.isfinite().all().item<bool>());
   EXPECT_LT(map.weight_RDF.select(2, 1).abs().max().item<double>(), 1e-6);
 }
@@ -140,8 +140,8 @@ TEST(Ridge, GroupsAreFittedApart) {
   RidgeStatistics both({2, 4, 4, 3}), second({1, 4, 2, 3});
   both.add(features, targets);
   second.add(features.narrow(0, 1, 1), targets.narrow(0, 2, 2));
-  const LinearMap whole = Ridge(both).solve({0.1, 0.2, 0.3, 0.4});
-  const LinearMap part = Ridge(second).solve({0.3, 0.4});
+  const RidgeMap whole = Ridge(both).solve({0.1, 0.2, 0.3, 0.4});
+  const RidgeMap part = Ridge(second).solve({0.3, 0.4});
   EXPECT_TRUE(at::allclose(whole.weight_RDF.narrow(0, 2, 2), part.weight_RDF));
   EXPECT_TRUE(at::allclose(whole.bias_RD.narrow(0, 2, 2), part.bias_RD));
   EXPECT_THROWS_WITH(Ridge(both).reduce(0.1, 2, Ridge(both).variance_metric()),

@@ -21,7 +21,7 @@
 namespace kvalign {
 
 /// y = weight x + bias of raw features. float32.
-struct LinearMap {
+struct RidgeMap {
   at::Tensor weight_RDF, bias_RD;
 };
 
@@ -49,7 +49,7 @@ class KVALIGN_API Ridge {
                             const std::vector<double>& lambdas) const;
 
   /// One lambda a stream.
-  LinearMap solve(const std::vector<double>& lambda_R) const;
+  RidgeMap solve(const std::vector<double>& lambda_R) const;
 
   /// Reduced-rank regression (Izenman 1975) of all streams at once: the map of rank `rank` that
   /// leaves the least error e' metric e, expected over the training tokens. metric_RNHH: symmetric

@@ -2,9 +2,8 @@
 // user of the library writes, and nothing else.
 #include <ATen/ATen.h>
 
-#include <cstdio>
-
 #include "kvalign/projector/kv_projector.h"
+#include "print_shape.h"
 
 int main() {
   const kvalign::KvGeometry small{
@@ -15,10 +14,6 @@ int main() {
 
   const auto sender = kvalign::KvCache::from_streams(small, at::ones({8, 5, 16}));
   const kvalign::KvCache receiver = projector.project(sender);
-  std::printf("%lld layers, keys of layer 5: %lld x %lld x %lld\n",
-              static_cast<long long>(receiver.geometry().num_layers),
-              static_cast<long long>(receiver.keys(5).size(1)),
-              static_cast<long long>(receiver.keys(5).size(2)),
-              static_cast<long long>(receiver.keys(5).size(3)));
+  print_shape(receiver);
   return receiver.num_tokens() == 5 ? 0 : 1;
 }
