@@ -56,7 +56,7 @@ class KVALIGN_API SafetensorsFile {
   at::Tensor tensor(const std::string& name) const;
 
   // Takes the file's pages out of this process' memory, where every byte that was read stays
-  // otherwise. Tensors stay valid: what is read again is paged in again.
+  // otherwise. Tensors stay valid: what is read again is paged in again. A write into one is lost.
   void let_go_of_pages() const;
 
   // Errors: c10::Error that names the file, the tensor, and the first index that is NaN or
