@@ -24,7 +24,7 @@ std::vector<HeadBound> grouped_query_bounds(const Eigen::MatrixXd& queries,
         {.query_norm = query_norms[head],
          .key_norms = kv.key_norms,
          .value_norms = kv.value_norms,
-         .moved_values = {}}));
+         .moved_values = kv.moved_values}));
   }
   return bounds;
 }

@@ -37,7 +37,9 @@ LinearCertificate::LinearCertificate(Eigen::MatrixXd weight, Eigen::VectorXd bia
 
 Certified LinearCertificate::bound(const Eigen::VectorXd& decoded,
                                    const Eigen::VectorXd& half_widths) const {
-  return bound_after_norm(norm_, map_.apply(decoded), map_.box_bound(half_widths));
+  const Certified radius = map_.box_bound(half_widths);
+  if (norm_.kind == OutputNorm::kNone) return radius;  // which does not depend on the centre
+  return bound_after_norm(norm_, map_.apply(decoded), radius);
 }
 
 }  // namespace kvalign

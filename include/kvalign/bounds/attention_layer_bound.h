@@ -7,6 +7,7 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -20,6 +21,7 @@ namespace kvalign {
 struct KvHead {
   Eigen::MatrixXd keys, values;            // [T, H]
   Eigen::VectorXd key_norms, value_norms;  // [T]
+  std::optional<Eigen::MatrixXd> moved_values = {};  // [T, H], as in HeadPerturbation
 };
 
 /// Bounds of each query head, in order. `queries` [Q, H]; `query_norms` [Q], at least |dq|. Query
