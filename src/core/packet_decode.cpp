@@ -8,15 +8,10 @@
 #include "kvalign/format/fp8_layout.h"
 #include "kvalign/format/half.h"
 #include "kvalign/format/packet_reader.h"
+#include "packet_rows.h"
 
 namespace kvalign {
 namespace {
-
-void check(PacketStatus status) {
-  if (status != PacketStatus::kOk) {
-    throw std::invalid_argument(std::string("decode_packet: ") + packet_status_text(status));
-  }
-}
 
 std::vector<int32_t> ids_of(ByteView view) {
   std::vector<int32_t> ids(view.size / sizeof(int32_t));
@@ -24,34 +19,18 @@ std::vector<int32_t> ids_of(ByteView view) {
   return ids;
 }
 
-float float_at(ByteView bytes, int64_t index) {
-  return float_of_bits(load_little_endian<uint32_t>(bytes.data + 4 * index));
-}
-
-struct RowShape {
-  int64_t streams;
-  int64_t heads;
-  int64_t width;
-};
-
-RowShape row_shape(const PacketHeader& header) {
-  if (header.content == PacketContent::kLatent) return {1, 1, header.rank};
-  const int64_t streams = header.content == PacketContent::kFlatCache ? 1 : 2 * header.num_layers;
-  return {streams, header.num_kv_heads, int64_t{header.num_kv_heads} * header.head_dim};
-}
-
 // The scale of an element of a chunk; token counted from the chunk's first.
-float scale_of(const PacketHeader& header, const RowShape& shape, ByteView static_scales,
+float scale_of(const PacketHeader& header, const PacketRowShape& shape, ByteView static_scales,
                ByteView scales, int64_t token, int64_t stream, int64_t element) {
   switch (header.scales) {
     case PacketScales::kTensor:
-      return float_at(static_scales, stream);
+      return packet_float(static_scales, stream);
     case PacketScales::kHead:
-      return float_at(static_scales, stream * shape.heads + element / header.head_dim);
+      return packet_float(static_scales, stream * shape.heads + element / header.head_dim);
     case PacketScales::kChannel:
-      return float_at(static_scales, stream * shape.width + element);
+      return packet_float(static_scales, stream * shape.width + element);
     case PacketScales::kToken:
-      return float_at(scales, token * shape.streams + stream);
+      return packet_float(scales, token * shape.streams + stream);
     case PacketScales::kBlock32: {
       constexpr auto kBlock = static_cast<int64_t>(kFp8BlockSize);
       const int64_t blocks = (shape.width + kBlock - 1) / kBlock;
@@ -79,7 +58,7 @@ float value_of(PacketElement element, const uint8_t* codes, int64_t index) {
 
 void decode_chunk(const PacketHeader& header, ByteView static_scales, const PacketChunk& chunk,
                   float* values) {
-  const RowShape shape = row_shape(header);
+  const PacketRowShape shape = packet_row_shape(header);
   int64_t index = 0;
   for (int64_t token = 0; token < chunk.num_tokens; ++token) {
     for (int64_t stream = 0; stream < shape.streams; ++stream) {
@@ -103,30 +82,30 @@ void decode_chunk(const PacketHeader& header, ByteView static_scales, const Pack
 DecodedPacket decode_packet(std::string_view packet) {
   ByteView input{reinterpret_cast<const uint8_t*>(packet.data()), packet.size()};
   // The whole of it first: a header alone must not decide how much memory is taken.
-  check(check_packet(input));
+  check_packet_status(check_packet(input));
   PacketReader reader;
   PacketPreamble preamble;
-  check(reader.open(input));
-  check(reader.preamble(input, preamble));
+  check_packet_status(reader.open(input));
+  check_packet_status(reader.preamble(input, preamble));
   DecodedPacket decoded;
   decoded.header = reader.header();
   decoded.bytes = packet_bytes_by_part(reader.header(), reader.layout());
   decoded.first_token = reader.header().num_sinks;
   decoded.sink_token_ids = ids_of(preamble.sink_token_ids);
-  const RowShape shape = row_shape(decoded.header);
+  const PacketRowShape shape = packet_row_shape(decoded.header);
   decoded.values_TMW =
       at::empty({int64_t{reader.layout().coded_tokens}, shape.streams, shape.width});
   auto* values = decoded.values_TMW.data_ptr<float>();
   while (reader.chunks_left() > 0) {
     PacketChunk chunk;
-    check(reader.next_chunk(input, chunk));
+    check_packet_status(reader.next_chunk(input, chunk));
     decode_chunk(decoded.header, preamble.static_scales, chunk, values);
     values += chunk.num_tokens * shape.streams * shape.width;
     const std::vector<int32_t> ids = ids_of(chunk.token_ids);
     decoded.token_ids.insert(decoded.token_ids.end(), ids.begin(), ids.end());
   }
   ByteView reread;
-  check(reader.finish(input, reread));
+  check_packet_status(reader.finish(input, reread));
   decoded.reread_token_ids = ids_of(reread);
   return decoded;
 }

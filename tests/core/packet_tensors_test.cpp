@@ -66,8 +66,12 @@ TEST(PacketTensors, Fp8ComesBackAsTheCodecsValues) {
         Case{"block32", ScaleGranularity::kBlock32, false}}) {
     for (const auto& [element, format] :
          {std::pair{"e4m3fn", Fp8Format::kE4M3FN}, std::pair{"e5m2", Fp8Format::kE5M2}}) {
-      const at::Tensor values =
-          decoded(encode_packet(geometry(), sent, {}, {.element = element, .scales = one.scales}));
+      const EncodedPacket packet = encode_packet(
+          geometry(), sent, {}, {.element = element, .scales = one.scales, .chunk_tokens = 4});
+      const at::Tensor values = decoded(packet);
+      const PacketCodes crossed = packet_codes(packet.bytes);
+      EXPECT_EQ(crossed.granularity, one.granularity);
+      EXPECT_EQ(crossed.format, format);
       for (int64_t stream = 0; stream < 4; ++stream) {
         const Fp8Layout layout{kTokens, one.by_head ? 2u : 1u, one.by_head ? 6u : 12u,
                                one.granularity, format};
@@ -79,9 +83,20 @@ TEST(PacketTensors, Fp8ComesBackAsTheCodecsValues) {
         ASSERT_TRUE(dequantise_fp8(layout, codes, scales, expected).ok());
         EXPECT_TRUE(values[stream].flatten().equal(at::tensor(expected)))
             << one.scales << " " << element << " " << stream;
+        EXPECT_TRUE(crossed.codes_MTW[stream].flatten().equal(at::tensor(codes)));
+        EXPECT_TRUE(crossed.scales_MX[stream].equal(at::tensor(scales)));
       }
     }
   }
+}
+
+TEST(PacketTensors, CodesWithoutScalesAreThoseOfScaleOne) {
+  const PacketCodes crossed = packet_codes(
+      encode_packet(geometry(), streams(), {}, {.element = "e4m3fn", .scales = "none"}).bytes);
+  EXPECT_TRUE(crossed.scales_MX.equal(at::ones({4, 1})));
+  EXPECT_THROWS_WITH(
+      packet_codes(encode_packet(geometry(), streams(), {}, {.element = "f16"}).bytes),
+      "expected a packet in FP8");
 }
 
 TEST(PacketTensors, TokensThatTravelAsIdsAreLeftOut) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kvalign/format/export.h"
+#include "kvalign/format/fp8_layout.h"
 #include "kvalign/format/geometry.h"
 #include "kvalign/format/packet_layout.h"
 
@@ -59,6 +60,19 @@ struct DecodedPacket {
 /// Throws std::invalid_argument with the reader's reason for a packet that is damaged, and for a
 /// code or a scale that is not a finite number.
 KVALIGN_API DecodedPacket decode_packet(std::string_view packet);
+
+/// Codes and scales of a packet in FP8, of the tokens in chunks: what crossed the network, for
+/// certificates that start from it.
+struct PacketCodes {
+  PacketHeader header;
+  Fp8Format format = Fp8Format::kE4M3FN;
+  ScaleGranularity granularity = ScaleGranularity::kTensor;  // kTensor where all scales are 1
+  at::Tensor codes_MTW = {};                                 // uint8
+  at::Tensor scales_MX = {};  // float32, of each stream in the order of ScaleGranularity
+};
+
+/// Throws std::invalid_argument as decode_packet, and for a packet that is not in FP8.
+KVALIGN_API PacketCodes packet_codes(std::string_view packet);
 
 /// The id by which packets and encoder files name a geometry: the SHA-256 of its JSON, 64 digits.
 KVALIGN_API std::string geometry_id(const KvGeometry& geometry);
