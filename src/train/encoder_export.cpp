@@ -16,9 +16,6 @@
 namespace kvalign {
 namespace {
 
-// low_rank.cpp's wire: 16 codes a unit.
-constexpr float kFp8WireScale = 1.0f / 16;
-
 EncoderFileHeader header_of(const std::string& path, const KvProjector& projector, int64_t rank) {
   const KvGeometry& sender = projector.sender();
   const std::string& wire = projector.options().latent_wire;
@@ -27,7 +24,7 @@ EncoderFileHeader header_of(const std::string& path, const KvProjector& projecto
   header.wire_element = wire == "float8_e4m3fn" ? PacketElement::kE4M3FN
                         : wire == "float16"     ? PacketElement::kF16
                                                 : PacketElement::kF32;
-  header.wire_scale = header.wire_element == PacketElement::kE4M3FN ? kFp8WireScale : 1.0f;
+  header.wire_scale = header.wire_element == PacketElement::kE4M3FN ? kLatentScale : 1.0f;
   header.num_layers = static_cast<uint32_t>(sender.num_layers);
   header.num_kv_heads = static_cast<uint32_t>(sender.num_kv_heads);
   header.head_dim = static_cast<uint32_t>(sender.head_dim);

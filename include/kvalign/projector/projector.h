@@ -37,6 +37,11 @@ struct KVALIGN_API ProjectorOptions {
   void describe(OptionVisitor& visitor);
 };
 
+// A latent in FP8 is sent as codes of this scale. Latents have a variance of at most 1 and E4M3
+// codes reach 448, so that 28 standard deviations are within reach and what is below a thousandth
+// of one has the subnormal codes.
+constexpr float kLatentScale = 1.0f / 16;
+
 struct ProjectorShape {
   int64_t num_groups = 1;    // G
   int64_t num_features = 0;  // F
