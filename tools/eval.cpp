@@ -8,6 +8,8 @@
 #include "command.h"
 #include "console.h"
 #include "interrupt.h"
+#include "kvalign/core/files.h"
+#include "kvalign/deploy/packet_certificate.h"
 #include "kvalign/evaluate/evaluate.h"
 #include "kvalign/evaluate/ladder.h"
 
@@ -17,6 +19,7 @@ namespace {
 struct EvalFlags : Flags {
   std::vector<std::string> checkpoints;
   std::string output;
+  std::string packet;
 };
 
 // Tells the gates' findings; false where one did not pass.
@@ -28,6 +31,18 @@ bool tell(const std::vector<GateResult>& gates, Console& console) {
                 : console.error("gate not met: " + gate.why);
   }
   return passed;
+}
+
+// What a server can check of a packet without the sender's floats; reads no recipe.
+int certify(const EvalFlags& flags) {
+  if (flags.checkpoints.size() > 1) {
+    throw WrongUsage("eval: --certify takes one --checkpoint, got " +
+                     std::to_string(flags.checkpoints.size()));
+  }
+  const PacketCertificate certificate = certify_packet(
+      read_file(flags.packet), flags.checkpoints.empty() ? "" : flags.checkpoints[0]);
+  flags.json ? print_result(to_json(certificate)) : print_result(to_text(certificate));
+  return certificate.uncertified > 0 ? kGateNotMet : kDone;
 }
 
 int eval(const EvalRecipe& options, const Flags& flags) {
@@ -62,7 +77,10 @@ int eval(const EvalRecipe& options, const Flags& flags) {
   write_report(report, options.evaluate.output);
   console.info("report.json and report.md are in " + options.evaluate.output);
   flags.json ? print_result(to_json(report)) : print_result(to_text(report));
-  return report.ladder && !report.ladder->gate.passed ? kGateNotMet : kDone;
+  const bool certified =
+      !report.certificates || report.certificates->gate.verdict == Verdict::kPassed;
+  if (!certified) console.error("certificates: " + report.certificates->gate.why);
+  return certified && (!report.ladder || report.ladder->gate.passed) ? kDone : kGateNotMet;
 }
 
 }  // namespace
@@ -80,8 +98,14 @@ void add_eval(CLI::App& app, Command& chosen) {
       ->add_option("--output", flags->output,
                    "folder of report.json and report.md; default: the run folder")
       ->type_name("DIR");
+  command
+      ->add_option("--certify", flags->packet,
+                   "a packet: prints what its codes prove, with the bounds of a --checkpoint where "
+                   "one is given, and nothing else; exit code 3 where a number is uncertified")
+      ->type_name("PACKET");
   command->callback([=, &chosen] {
     chosen = [=] {
+      if (!flags->packet.empty()) return certify(*flags);
       return run_with_recipe<EvalRecipe>(
           *flags,
           [&](EvalRecipe& options) {

@@ -10,13 +10,10 @@
 #include "kvalign/core/sha256.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
+#include "packet_sender.h"
 
 namespace kvalign {
 namespace {
-
-void require(bool right, const std::string& what) {
-  if (!right) throw std::runtime_error("packet: " + what);
-}
 
 at::Tensor token_row(const std::vector<int32_t>& ids, c10::Device device) {
   return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).to(device);
@@ -46,19 +43,14 @@ PacketReceiver::~PacketReceiver() = default;
 
 void PacketReceiver::check_sender(const DecodedPacket& packet) const {
   const PacketHeader& header = packet.header;
-  require(header.content != PacketContent::kFlatCache,
-          "expected a cache with layers or a latent, got a flat cache, which no model continues "
-          "from");
-  require(header.geometry_id == packet_id(geometry_id(projector_->sender())),
-          "expected the geometry_id of the checkpoint's sender " + projector_->sender().model +
-              ", got another model's. Use the checkpoint that was trained for that sender");
-  require(header.position_offset == 0,
-          "expected a text from its first token, got position_offset " +
-              std::to_string(header.position_offset) + ". Send the whole prefix");
-  if (header.content != PacketContent::kLatent) return;
-  require(header.encoder_id == checkpoint_id_,
-          "expected a latent of this checkpoint, got another encoder_id. Export the encoder of the "
-          "checkpoint that decodes");
+  require_of_packet(
+      header.content != PacketContent::kFlatCache,
+      "expected a cache with layers or a latent, got a flat cache, which no model continues "
+      "from");
+  require_of_packet(header.position_offset == 0,
+                    "expected a text from its first token, got position_offset " +
+                        std::to_string(header.position_offset) + ". Send the whole prefix");
+  check_packet_sender(header, *projector_, checkpoint_id_);
 }
 
 KvCache PacketReceiver::cache_of(const DecodedPacket& packet) const {
@@ -78,9 +70,10 @@ KvCache PacketReceiver::cache_of(const DecodedPacket& packet) const {
 
 std::vector<int64_t> PacketReceiver::continue_greedily(const DecodedPacket& packet,
                                                        int64_t num_tokens) const {
-  require(!packet.reread_token_ids.empty(),
-          "expected at least the last token of the prefix among the re-read ones, got none. Encode "
-          "with num_reread of 1 or more");
+  require_of_packet(
+      !packet.reread_token_ids.empty(),
+      "expected at least the last token of the prefix among the re-read ones, got none. Encode "
+      "with num_reread of 1 or more");
   return generate_greedily(receiver_, cache_of(packet),
                            token_row(packet.reread_token_ids, receiver_.device()), num_tokens);
 }

@@ -8,6 +8,7 @@
 #include <optional>
 #include <stdexcept>
 
+#include "certify.h"
 #include "kvalign/core/device.h"
 #include "kvalign/core/options_json.h"
 #include "passes.h"
@@ -192,6 +193,11 @@ Report evaluate(const Recipe& recipe, const EvaluateOptions& options,
   if (dataset->has_labels()) task = train_task(training, pass, recipe, report.warnings);
   if (task) report.task = task->summary(bootstrap);
   fill_rows(report, rows, pass, bootstrap, task);
+  if (options.certify.sequences > 0) {
+    report.certificates = certify(
+        rows, options.certify,
+        {.data = context, .sequences = split.test, .pass = pass, .task = task ? &*task : nullptr});
+  }
   return report;
 }
 

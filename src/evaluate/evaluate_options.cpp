@@ -21,6 +21,7 @@ void EvaluateOptions::describe(OptionVisitor& visitor) {
   visitor.field({"worst_tokens", "how many are listed a row", 0}, worst_tokens);
   visitor.field({"batch_tokens", "tokens in memory at once", 1}, batch_tokens);
   visitor.field({"seed", "of the resamples and the random projector", 0}, seed);
+  visitor.section("certify", "proved bounds beside what is measured", certify);
 }
 
 }  // namespace kvalign

@@ -105,6 +105,7 @@ json to_json(const Report& report) {
                       {"true_cache", to_json(report.task->true_cache)},
                       {"majority_class", to_json(report.task->majority_class)}};
   }
+  if (report.certificates) result["certificates"] = to_json(*report.certificates);
   if (report.ladder) add_to_json(*report.ladder, result);
   return result;
 }

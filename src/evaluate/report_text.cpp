@@ -156,6 +156,7 @@ With y a true vector of the receiver, p the projected one, sums over the held-ou
 std::string to_text(const Report& report) {
   std::string text = headline_table(report).aligned() + "\n" + describe_data(report) +
                      describe_task(report) + describe_absent(report);
+  if (report.certificates) text += "\n" + to_text(*report.certificates);
   if (report.ladder) text += "\n" + to_text(*report.ladder);
   return text;
 }
@@ -174,6 +175,7 @@ std::string to_markdown(const Report& report) {
           ", " + report.machine.compiler + ", kvalign " + report.machine.kvalign + ", " +
           report.machine.build + "\n";
   text += differences_section(report) + task_section(report);
+  if (report.certificates) text += "\n" + to_markdown(*report.certificates);
   for (const ReportRow& row : report.rows) {
     if (!row.checkpoint.empty()) text += layers_section(row, data);
   }

@@ -8,7 +8,6 @@
 #include <set>
 #include <stdexcept>
 
-#include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 
 namespace kvalign {
@@ -119,6 +118,7 @@ Row projector_row(std::string name, std::string text, std::shared_ptr<KvProjecto
   projector->projector().to(device);
   return {.name = std::move(name),
           .text = std::move(text),
+          .projector = projector,
           .wire = projector->latent_bytes() > 0 ? projector->options().latent_wire : "",
           .wire_bytes_per_token = projector->latent_bytes(),
           .num_parameters = projector->projector().num_parameters(),

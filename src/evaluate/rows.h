@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,14 +16,16 @@
 #include "kvalign/evaluate/evaluate_options.h"
 #include "kvalign/evaluate/report.h"
 #include "kvalign/ops/fp8_wire.h"
+#include "kvalign/projector/kv_projector.h"
 
 namespace kvalign {
 
 struct Row {
   std::string name = {};
-  std::string text = {};        // what it is, for people
-  std::string checkpoint = {};  // path; empty for a baseline
-  int64_t rank = 0;             // that its latent was cut to; 0: whole, or none
+  std::string text = {};                        // what it is, for people
+  std::string checkpoint = {};                  // path; empty for a baseline
+  std::shared_ptr<KvProjector> projector = {};  // none for the mean
+  int64_t rank = 0;                             // that its latent was cut to; 0: whole, or none
   // What crosses the network for it; empty: the cache, in the ladder's type. Else a latent, or the
   // cache as an Fp8Wire.
   std::string wire = {};

@@ -25,6 +25,8 @@ class TaskAgreement {
   // Trains the head. Errors: c10::Error as train_task_head.
   TaskAgreement(const PooledSplit& training, PooledSplit test, const TaskHeadOptions& options);
 
+  const TaskHead& head() const { return head_; }
+
   TaskSummary summary(const Bootstrap& bootstrap) const;
 
   // Of one row's projected caches of the test split, pooled in the same order.

@@ -71,6 +71,23 @@ class Packets(unittest.TestCase):
                          "--output", self.path / "device", *options)
             self.assertEqual((self.path / "device").read_bytes(), packet.read_bytes(), scales)
 
+    def test_a_packet_is_certified_alone(self):
+        self.generate()
+        packet = self.path / "packet"
+        self.succeed(KVALIGN, "encode", self.path / "pairs", packet, "--scales", "token")
+        certificate = json.loads(self.succeed(KVALIGN, "eval", "--certify", packet, "--json"))
+        self.assertEqual(certificate["wire"], "float8_e4m3fn/token")
+        self.assertEqual(certificate["uncertified"], 0)
+        self.assertLess(0.01, certificate["certified_relative"]["p50"])
+        self.assertIn("certified: |x - x_hat|", self.succeed(KVALIGN, "eval", "--certify", packet))
+        # The largest number of each stream has the largest code, which may stand for more.
+        self.succeed(KVALIGN, "encode", self.path / "pairs", packet, "--scales", "tensor")
+        static = run(KVALIGN, "eval", "--certify", packet)
+        self.assertEqual(static.returncode, 3, static.stderr)
+        self.assertIn("may be saturated", static.stdout)
+        packet.write_bytes(b"not a packet")
+        self.assertEqual(run(KVALIGN, "eval", "--certify", packet).returncode, 1)
+
     def test_mistakes_have_exit_codes(self):
         self.generate()
         packet = self.path / "packet"

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kvalign/core/options.h"
+#include "kvalign/evaluate/certify_options.h"
 #include "kvalign/format/export.h"
 
 namespace kvalign {
@@ -19,6 +20,7 @@ struct KVALIGN_API EvaluateOptions {
   int64_t worst_tokens = 10;
   int64_t batch_tokens = 2048;
   int64_t seed = 1;  ///< of the bootstrap and the random projector
+  CertifyOptions certify;
 
   /// The fields of a recipe's `evaluate` section.
   void describe(OptionVisitor& visitor);
