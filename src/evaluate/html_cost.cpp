@@ -1,0 +1,75 @@
+// What each row would cost: a table of whatever the estimate has. See html_sections.h.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "html_page.h"
+#include "html_sections.h"
+
+namespace kvalign {
+namespace {
+
+using nlohmann::json;
+
+// "seconds_link" -> "seconds link"
+std::string title_of(std::string key) {
+  std::replace(key.begin(), key.end(), '_', ' ');
+  return key;
+}
+
+// Those of any row, `row` first, totals after their parts.
+std::vector<std::string> keys_of(const json& rows) {
+  std::vector<std::string> keys;
+  for (const json& row : rows) {
+    for (const auto& [key, value] : row.items()) {
+      if (key != "row" && std::find(keys.begin(), keys.end(), key) == keys.end()) {
+        keys.push_back(key);
+      }
+    }
+  }
+  std::sort(keys.begin(), keys.end());
+  std::stable_partition(keys.begin(), keys.end(),
+                        [](const std::string& key) { return !key.ends_with("_total"); });
+  keys.insert(keys.begin(), "row");
+  return keys;
+}
+
+// Texts, such as "not measured", are no estimates.
+bool has_number(const json& rows, const std::string& key) {
+  return std::any_of(rows.begin(), rows.end(),
+                     [&](const json& row) { return row.contains(key) && row.at(key).is_number(); });
+}
+
+std::string link_sentence(const json& cost) {
+  std::string text = "Estimates by a roofline model, not runs: sender on " +
+                     cell_of(cost, "sender_target") + ", receiver on " +
+                     cell_of(cost, "receiver_target");
+  const json link = cost.value("link", json());
+  if (link.is_object()) {
+    text += ", link of " + cell_of(link, "bits_per_second") + " bits a second and " +
+            cell_of(link, "latency_seconds") + " s latency";
+  }
+  return text + ".";
+}
+
+}  // namespace
+
+std::string cost_section(const json& report) {
+  if (!report.contains("cost")) return "";
+  const json& cost = report.at("cost");
+  const json& rows = cost.at("rows");
+  const std::vector<std::string> keys = keys_of(rows);
+  std::vector<HtmlColumn> columns;
+  for (const std::string& key : keys) {
+    columns.push_back(
+        {title_of(key), has_number(rows, key) ? NumberKind::kEstimate : NumberKind::kNone});
+  }
+  HtmlTable table("What a row costs on these machines, estimated.", columns);
+  for (const json& row : rows) {
+    std::vector<std::string> cells;
+    for (const std::string& key : keys) cells.push_back(cell_of(row, key.c_str()));
+    table.add(cells);
+  }
+  return html_section("Cost", html_paragraph(link_sentence(cost)) + table.markup());
+}
+
+}  // namespace kvalign
