@@ -5,6 +5,7 @@
 
 #include "html_page.h"
 #include "html_sections.h"
+#include "number_text.h"
 #include "svg_plot.h"
 
 namespace kvalign {
@@ -54,8 +55,8 @@ std::string distortion_sentence(const json& streams, const std::string& group) {
       "token of " +
       std::to_string(useful) + " of " + std::to_string(layers) + " layers.";
   if (largest > 0) {
-    text += " It is " + number_cell(smallest) + " to " + number_cell(largest) +
-            " times the measured distortion.";
+    text += " The bound is " + format_short(smallest) + " to " + format_short(largest) +
+            " times what was measured.";
   }
   return text;
 }

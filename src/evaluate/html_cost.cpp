@@ -1,6 +1,7 @@
 // What each row would cost: a table of whatever the estimate has. See html_sections.h.
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "html_page.h"
 #include "html_sections.h"
@@ -16,27 +17,28 @@ std::string title_of(std::string key) {
   return key;
 }
 
-// Those of any row, `row` first, totals after their parts.
-std::vector<std::string> keys_of(const json& rows) {
-  std::vector<std::string> keys;
-  for (const json& row : rows) {
-    for (const auto& [key, value] : row.items()) {
-      if (key != "row" && std::find(keys.begin(), keys.end(), key) == keys.end()) {
-        keys.push_back(key);
-      }
-    }
-  }
-  std::sort(keys.begin(), keys.end());
-  std::stable_partition(keys.begin(), keys.end(),
-                        [](const std::string& key) { return !key.ends_with("_total"); });
-  keys.insert(keys.begin(), "row");
-  return keys;
-}
-
 // Texts, such as "not measured", are no estimates.
 bool has_number(const json& rows, const std::string& key) {
   return std::any_of(rows.begin(), rows.end(),
                      [&](const json& row) { return row.contains(key) && row.at(key).is_number(); });
+}
+
+// Those of any row, `row` first, totals after their parts, texts last.
+std::vector<std::string> keys_of(const json& rows) {
+  std::set<std::string> found;
+  for (const json& row : rows) {
+    for (const auto& [key, value] : row.items()) found.insert(key);
+  }
+  found.erase("row");
+  std::vector<std::string> keys(found.begin(), found.end());
+  std::stable_sort(keys.begin(), keys.end(), [&](const std::string& a, const std::string& b) {
+    const auto rank = [&](const std::string& key) {
+      return !has_number(rows, key) ? 2 : key.ends_with("_total") ? 1 : 0;
+    };
+    return rank(a) < rank(b);
+  });
+  keys.insert(keys.begin(), "row");
+  return keys;
 }
 
 std::string link_sentence(const json& cost) {

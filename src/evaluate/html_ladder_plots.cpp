@@ -51,25 +51,30 @@ std::vector<const json*> trained_rows(const json& report) {
 
 std::string bars_figure(const json& report, const char* tokens, const std::string& which) {
   const Figure figure = comparable_figure(report);
+  const std::string low = std::string(figure.key) + "_low",
+                    high = std::string(figure.key) + "_high";
   BarPlot plot{.title = "Ladder: " + which,
+               .description = "What the receiver predicts after each cache, " + which + ": " +
+                              figure.title + " of each row.",
                .axis_title = std::string(figure.title) + ", lower is better"};
-  plot.description = "What the receiver predicts after each cache, " + which + ": " + figure.title +
-                     " of each row, with 95 % intervals.";
-  std::string sentence = "Bars: measured. Thin lines: 95 % intervals over documents (statistical).";
+  bool any_interval = false;
+  std::string lines;
   for (const json& row : report.at("ladder")) {
-    const double value = number_of(row.at(tokens), figure.key);
+    const json& scores = row.at(tokens);
+    const double value = number_of(scores, figure.key);
     const std::string name = row.at("row");
     if (name == "true cache" || name == "sender alone") {
       plot.lines.push_back({value, name + " " + number_cell(value)});
-      sentence += " Dotted: " + name + ", " + number_cell(value) + ".";
+      lines += " Dotted: " + name + ", " + number_cell(value) + ".";
       continue;
     }
-    const std::string prefix = figure.key;
-    plot.bars.push_back({name, number_cell(value), value,
-                         number_of(row.at(tokens), (prefix + "_low").c_str()),
-                         number_of(row.at(tokens), (prefix + "_high").c_str())});
+    plot.bars.push_back({name, number_cell(value), value, number_of(scores, low.c_str()),
+                         number_of(scores, high.c_str())});
+    any_interval = any_interval || std::isfinite(plot.bars.back().low);
   }
-  return html_figure(draw(plot), sentence);
+  const std::string intervals =
+      any_interval ? " Thin lines: 95 % intervals over documents (statistical)." : "";
+  return html_figure(draw(plot), "Bars: measured." + intervals + lines);
 }
 
 // Over the first tokens where the report has it.

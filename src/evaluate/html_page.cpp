@@ -177,14 +177,17 @@ std::string number_cell(double value) {
   if (value == 0) return "0";
   const double size = std::abs(value);
   if (size < 10 || size >= 1e9) return format_number(value);
+  const bool is_whole = size >= 1e3 && value == std::round(value);
   char text[32];
-  std::snprintf(text, sizeof(text), size < 100 ? "%.2f" : "%.1f", value);
+  std::snprintf(text, sizeof(text), "%.*f", is_whole ? 0 : size < 100 ? 2 : 1, value);
   return with_commas(text);
 }
 
 std::string interval_cell(double low, double high) {
   if (std::isnan(low) || std::isnan(high)) return kNone;
-  return "[" + number_cell(low) + ", " + number_cell(high) + "]";
+  std::string text = "[";
+  text += number_cell(low) + ", " + number_cell(high) + "]";
+  return text;
 }
 
 std::string percent_cell(double share) {
