@@ -87,44 +87,79 @@ std::string distortion_figure(const json& row, const std::string& group) {
   return any ? html_figure(draw(plot), distortion_sentence(streams, group)) : "";
 }
 
-const std::vector<HtmlColumn>& kinds_columns() {
-  static const std::vector<HtmlColumn> kColumns{{"quantity"},
-                                                {"on these data", NumberKind::kMeasured},
-                                                {"upper bound", NumberKind::kCertified},
-                                                {"with 95 % confidence", NumberKind::kStatistical},
-                                                {"by a noise model", NumberKind::kEstimate}};
-  return kColumns;
+// Rows of one quantity, each number in the column of its kind.
+class FiguresTable {
+ public:
+  explicit FiguresTable(const std::string& row)
+      : table_("What is known of the error of " + row + ".",
+               {{"quantity"},
+                {"on these data", NumberKind::kMeasured},
+                {"proved", NumberKind::kCertified},
+                {"95 %", NumberKind::kStatistical},
+                {"noise model", NumberKind::kEstimate}}) {}
+
+  void add(const std::string& quantity, const std::string& measured,
+           const std::string& certified = kNone, const std::string& statistical = kNone,
+           const std::string& estimate = kNone) {
+    table_.add({quantity, measured, certified, statistical, estimate});
+  }
+  void add_statistical(const std::string& quantity, const std::string& value) {
+    add(quantity, kNone, kNone, value);
+  }
+
+  std::string markup() const { return table_.markup(); }
+
+ private:
+  static constexpr const char* kNone = "–";
+  HtmlTable table_;
+};
+
+void add_quantisation(FiguresTable& table, const json& row) {
+  const json& quantisation = row.at("quantisation");
+  const json &measured = quantisation.at("measured"), &certified = quantisation.at("certified");
+  for (const char* which : {"p50", "p95", "max"}) {
+    table.add(std::string("quantisation of a token, relative, ") + which, cell_of(measured, which),
+              cell_of(certified, which), "–",
+              std::string(which) == "p50" ? cell_of(quantisation, "rms_model") : "–");
+  }
+  table.add("float32 minus float64, largest of a token", cell_of(row, "numeric"));
+}
+
+void add_projection(FiguresTable& table, const json& row) {
+  table.add("R² that no projector of this form exceeds here", "–", cell_of(row, "largest_r2"));
+  if (row.at("projection").is_null()) return;
+  const json &projection = row.at("projection"), &upper = projection.at("mean_upper");
+  table.add("relative error of a sequence, mean; by betting", cell_of(projection, "mean"), "–",
+            cell_of(upper, "betting"));
+  table.add_statistical("the same by empirical Bernstein", cell_of(upper, "empirical_bernstein"));
+  table.add_statistical("the same by Hoeffding", cell_of(upper, "hoeffding"));
+  table.add_statistical("relative error that 95 % of sequences stay below",
+                        cell_of(projection, "tolerance"));
+}
+
+void add_decisions(FiguresTable& table, const json& row) {
+  if (row.at("decisions").is_null()) return;
+  const json& decisions = row.at("decisions");
+  const std::string of_all = " of " + cell_of(decisions, "sequences") + " sequences";
+  table.add("decisions unlike the true cache's," + of_all, cell_of(decisions, "disagreements"));
+  table.add("decisions that quantisation cannot change," + of_all, "–",
+            cell_of(decisions, "certified_quantisation"));
+  table.add("decisions proved the true cache's," + of_all, "–",
+            cell_of(decisions, "certified_fully"));
+  table.add("the same, and right," + of_all, "–", cell_of(decisions, "correct_and_certified"));
+  table.add("share wrong on true caches", cell_of(decisions, "base_distortion"));
+  table.add_statistical("share of decisions unlike the true cache's",
+                        interval_cell(number_of(decisions, "task_distortion_lower"),
+                                      number_of(decisions, "task_distortion_upper")));
+  table.add_statistical("accuracy lost against true caches, at most",
+                        cell_of(decisions, "degradation_upper"));
 }
 
 std::string figures_table(const json& row) {
-  const std::string none = "–";
-  HtmlTable table("What is known of the error of " + row.at("row").get<std::string>() + ".",
-                  kinds_columns());
-  const json& quantisation = row.at("quantisation");
-  const json &measured = quantisation.at("measured"), &certified = quantisation.at("certified");
-  table.add({"quantisation, of a token's norm, p50", cell_of(measured, "p50"),
-             cell_of(certified, "p50"), none, none});
-  table.add({"quantisation, of a token's norm, max", cell_of(measured, "max"),
-             cell_of(certified, "max"), none, none});
-  table.add({"quantisation, of a token's norm, root mean square", none, none, none,
-             cell_of(quantisation, "rms_model")});
-  table.add({"float32 minus float64 arithmetic, largest 2-norm", cell_of(row, "numeric"), none,
-             none, none});
-  const json& projection = row.at("projection");
-  table.add({"projection error of a sequence, mean", cell_of(projection, "mean"), none,
-             cell_of(projection, "mean_upper"), none});
-  table.add({"projection error that 95 % of sequences stay below", none, none,
-             cell_of(projection, "tolerance"), none});
-  if (!row.value("decisions", json()).is_null()) {
-    const json& decisions = row.at("decisions");
-    table.add({"decisions that quantisation cannot change", none,
-               cell_of(decisions, "certified_quantisation"), none, none});
-    table.add({"decisions that nothing on the way can change", none,
-               cell_of(decisions, "certified_fully"), none, none});
-    table.add({"decisions unlike the true cache's", cell_of(decisions, "disagreements"), none, none,
-               none});
-    table.add({"task distortion", none, none, cell_of(decisions, "task_distortion_upper"), none});
-  }
+  FiguresTable table(row.at("row"));
+  add_quantisation(table, row);
+  add_projection(table, row);
+  add_decisions(table, row);
   return table.markup();
 }
 
@@ -155,56 +190,67 @@ std::string streams_table(const json& row) {
   return table.empty() ? "" : html_details("Streams", table.markup());
 }
 
-std::string attention_table(const json& row) {
-  if (row.value("attention", json()).is_null()) return "";
-  const json& attention = row.at("attention");
-  HtmlTable table("Error of the attention output over " + cell_of(attention, "queries") +
-                      " queries of the receiver, and C, its size for each unit of error in the "
-                      "cache; binding: which of the bounds A to D was the smallest.",
+// `key` of the row, whose change of the cache is `change`.
+std::string attention_table(const json& row, const char* key, const std::string& change) {
+  if (row.at(key).is_null()) return "";
+  const json& attention = row.at(key);
+  HtmlTable table("Change of the attention output relative to it, over " +
+                      cell_of(attention, "queries") + " queries of the receiver, " + change +
+                      "; C: the same for each unit of relative change of the cache; binding: the "
+                      "least of the bounds A to D, most often.",
                   {{"layer"},
-                   {"error p50", NumberKind::kMeasured},
+                   {"change p50", NumberKind::kMeasured},
                    {"p95", NumberKind::kMeasured},
+                   {"max", NumberKind::kMeasured},
                    {"bound p50", NumberKind::kCertified},
                    {"p95", NumberKind::kCertified},
+                   {"max", NumberKind::kCertified},
                    {"C p50", NumberKind::kMeasured},
                    {"p95", NumberKind::kMeasured},
-                   {"C p50", NumberKind::kCertified},
+                   {"C bound p50", NumberKind::kCertified},
                    {"p95", NumberKind::kCertified},
                    {"binding"}});
   for (const json& layer : attention.at("layers")) {
-    std::vector<std::string> cells{cell_of(layer, "layer")};
-    for (const char* key : {"measured", "certified", "c_measured", "c_certified"}) {
-      const json figures = layer.value(key, json::object());
-      cells.push_back(cell_of(figures, "p50"));
-      cells.push_back(cell_of(figures, "p95"));
-    }
-    cells.push_back(cell_of(layer, "binding"));
-    table.add(cells);
+    const json &measured = layer.at("measured"), &certified = layer.at("certified");
+    const json &c_measured = layer.at("c_measured"), &c_certified = layer.at("c_certified");
+    table.add({cell_of(layer, "layer"), cell_of(measured, "p50"), cell_of(measured, "p95"),
+               cell_of(measured, "max"), cell_of(certified, "p50"), cell_of(certified, "p95"),
+               cell_of(certified, "max"), cell_of(c_measured, "p50"), cell_of(c_measured, "p95"),
+               cell_of(c_certified, "p50"), cell_of(c_certified, "p95"),
+               cell_of(layer, "binding")});
   }
-  return html_details("Attention", table.markup());
+  return html_details("Attention " + change, table.markup());
 }
 
 std::string counts_sentence(const json& row) {
-  return row.at("text").get<std::string>() + ", sent as " + cell_of(row, "wire") + ". " +
-         cell_of(row, "tokens") + " tokens of " + cell_of(row, "sequences") + " sequences; " +
-         cell_of(row, "saturated") + " saturated codes, which cannot be certified; " +
-         cell_of(row, "violations") + " violations of a bound.";
+  std::string text = row.at("text").get<std::string>() + ", sent as " + cell_of(row, "wire") +
+                     ". " + cell_of(row, "tokens") + " tokens of " + cell_of(row, "sequences") +
+                     " sequences; " + cell_of(row, "saturated") +
+                     " saturated codes, which cannot be certified; " + cell_of(row, "violations") +
+                     " bounds that a measurement exceeds.";
+  if (row.at("projection").is_null()) return text;
+  const json& projection = row.at("projection");
+  return text + " Relative errors of sequences: " + cell_of(projection, "documents") +
+         " documents were drawn, " + cell_of(projection, "clipped") + " clipped at 1.";
 }
 
 std::string seed_sentence(const json& row) {
-  if (row.value("seed_formula", json()).is_null()) return "";
   const json& formula = row.at("seed_formula");
   return html_paragraph("The seed note's formula gives " + cell_of(formula, "value") +
                         ". It is no bound: " + cell_of(formula, "why_no_bound"));
 }
 
 std::string certificate(const json& row) {
-  const json& projection = row.at("projection");
   return html_heading(row.at("row")) + html_paragraph(counts_sentence(row)) + figures_table(row) +
-         html_paragraph("Statistical figures: " + cell_of(projection, "method") + ", " +
-                        cell_of(projection, "sequences") + " sequences.") +
          distortion_figure(row, "keys") + distortion_figure(row, "values") + seed_sentence(row) +
-         streams_table(row) + attention_table(row);
+         streams_table(row) + attention_table(row, "attention", "by the wire alone") +
+         attention_table(row, "attention_whole", "against the true cache");
+}
+
+std::string confidence_sentence(const json& certificates) {
+  return "With a confidence of " + percent_cell(number_of(certificates, "confidence")) + " all " +
+         cell_of(certificates, "statements") +
+         " statistical limits below hold together (Bonferroni).";
 }
 
 }  // namespace
@@ -213,12 +259,14 @@ std::string certificates_section(const json& report) {
   if (!report.contains("certificates")) return "";
   const json& certificates = report.at("certificates");
   std::string markup;
-  if (certificates.contains("gate")) {
-    const bool passed = certificates.at("gate").at("passed");
-    markup += html_verdict(passed, passed ? "Every bound holds" : "A bound does NOT hold",
-                           certificates.at("gate").at("why"));
-  }
+  const json& gate = certificates.at("gate");
+  markup += html_verdict(gate.at("passed"),
+                         "Certificates: " + gate.at("verdict").get<std::string>(), gate.at("why"));
+  markup += html_paragraph(confidence_sentence(certificates));
   for (const json& row : certificates.at("rows")) markup += certificate(row);
+  for (const json& why : certificates.at("absent")) {
+    markup += html_paragraph("Not certified: " + why.get<std::string>());
+  }
   return html_section("Certificates", markup);
 }
 

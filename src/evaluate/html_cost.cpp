@@ -11,9 +11,10 @@ namespace {
 
 using nlohmann::json;
 
-// "seconds_link" -> "seconds link"
+// "link/bits_per_second" -> "link bits per second"
 std::string title_of(std::string key) {
   std::replace(key.begin(), key.end(), '_', ' ');
+  std::replace(key.begin(), key.end(), '/', ' ');
   return key;
 }
 
@@ -41,16 +42,32 @@ std::vector<std::string> keys_of(const json& rows) {
   return keys;
 }
 
-std::string link_sentence(const json& cost) {
-  std::string text = "Estimates by a roofline model, not runs: sender on " +
-                     cell_of(cost, "sender_target") + ", receiver on " +
-                     cell_of(cost, "receiver_target");
-  const json link = cost.value("link", json());
-  if (link.is_object()) {
-    text += ", link of " + cell_of(link, "bits_per_second") + " bits a second and " +
-            cell_of(link, "latency_seconds") + " s latency";
+std::string table_of(const std::string& caption, const json& rows) {
+  const std::vector<std::string> keys = keys_of(rows);
+  std::vector<HtmlColumn> columns;
+  for (const std::string& key : keys) {
+    const NumberKind text = key == "text" ? NumberKind::kText : NumberKind::kNone;
+    columns.push_back({title_of(key), has_number(rows, key) ? NumberKind::kEstimate : text});
   }
-  return text + ".";
+  HtmlTable table(caption, columns);
+  for (const json& row : rows) {
+    std::vector<std::string> cells;
+    for (const std::string& key : keys) cells.push_back(cell_of(row, key.c_str()));
+    table.add(cells);
+  }
+  return table.markup();
+}
+
+// What the estimate assumes: each number and text that is no row.
+std::string settings_list(const json& cost) {
+  std::vector<std::string> texts;
+  const json settings = cost.flatten();
+  for (const auto& [key, value] : settings.items()) {
+    const std::string place = key.substr(1);  // "/link/bits_per_second"
+    if (place.starts_with("rows") || place.starts_with("steps")) continue;
+    texts.push_back(title_of(place) + ": " + cell_of(value));
+  }
+  return html_list(texts);
 }
 
 }  // namespace
@@ -58,20 +75,16 @@ std::string link_sentence(const json& cost) {
 std::string cost_section(const json& report) {
   if (!report.contains("cost")) return "";
   const json& cost = report.at("cost");
-  const json& rows = cost.at("rows");
-  const std::vector<std::string> keys = keys_of(rows);
-  std::vector<HtmlColumn> columns;
-  for (const std::string& key : keys) {
-    columns.push_back(
-        {title_of(key), has_number(rows, key) ? NumberKind::kEstimate : NumberKind::kNone});
+  std::string markup =
+      html_paragraph(
+          "Estimates by a roofline model, not runs: each step takes the longer of its "
+          "operations at the peak and its bytes at the bandwidth of a device. Real "
+          "times are longer.") +
+      settings_list(cost) + table_of("What a row costs on these machines.", cost.at("rows"));
+  if (cost.contains("steps")) {
+    markup += html_details("Steps", table_of("The steps of each row.", cost.at("steps")));
   }
-  HtmlTable table("What a row costs on these machines, estimated.", columns);
-  for (const json& row : rows) {
-    std::vector<std::string> cells;
-    for (const std::string& key : keys) cells.push_back(cell_of(row, key.c_str()));
-    table.add(cells);
-  }
-  return html_section("Cost", html_paragraph(link_sentence(cost)) + table.markup());
+  return html_section("Cost", markup);
 }
 
 }  // namespace kvalign

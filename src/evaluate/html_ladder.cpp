@@ -99,17 +99,32 @@ std::string differences_table(const json& report) {
   return table.empty() ? "" : html_details("Differences of nll", table.markup());
 }
 
-std::string milliseconds_table(const json& report) {
-  HtmlTable table("Milliseconds a sequence, median.", {{"row"},
-                                                       {"prefill", NumberKind::kMeasured},
-                                                       {"project", NumberKind::kMeasured},
-                                                       {"continue", NumberKind::kMeasured}});
-  for (const json& row : report.at("ladder")) {
-    const json& steps = row.at("milliseconds");
+// Of each step of a row: `key` is milliseconds or joules.
+std::string steps_table(const json& ladder, const char* key, const std::string& caption) {
+  HtmlTable table(caption, {{"row"},
+                            {"prefill", NumberKind::kMeasured},
+                            {"project", NumberKind::kMeasured},
+                            {"continue", NumberKind::kMeasured}});
+  for (const json& row : ladder) {
+    const json& steps = row.at(key);
     table.add({row.at("row"), cell_of(steps, "prefill"), cell_of(steps, "project"),
                cell_of(steps, "continue")});
   }
-  return html_details("Milliseconds", table.markup());
+  return table.markup();
+}
+
+std::string times_details(const json& report) {
+  const json &ladder = report.at("ladder"), &data = report.at("ladder_data");
+  std::string markup = html_details(
+      "Milliseconds",
+      steps_table(ladder, "milliseconds",
+                  "Milliseconds a sequence, median of " + cell_of(data, "timed_sequences") + "."));
+  if (data.contains("energy_source")) {
+    markup += html_details(
+        "Energy",
+        steps_table(ladder, "joules", "Joules a sequence: " + cell_of(data, "energy_source")));
+  }
+  return markup;
 }
 
 std::string row_texts(const json& ladder) {
@@ -126,7 +141,7 @@ std::string ladder_section(const json& report) {
   if (!report.contains("ladder")) return "";
   return html_section("Ladder", html_paragraph(describe_sequences(report.at("ladder_data"))) +
                                     scores_table(report) + row_texts(report.at("ladder")) +
-                                    differences_table(report) + milliseconds_table(report));
+                                    differences_table(report) + times_details(report));
 }
 
 }  // namespace kvalign

@@ -35,14 +35,19 @@ const json* find_row(const json& report, const std::string& name) {
   return found == rows.end() ? nullptr : &*found;
 }
 
-// Rows of checkpoints with exact sinks and nothing re-read, and the judged one.
+// Rows of checkpoints with nothing re-read, with exact sinks where there are any, and the judged
+// one.
 std::vector<const json*> trained_rows(const json& report) {
+  const json& ladder = report.at("ladder");
+  const bool has_sinks = std::any_of(ladder.begin(), ladder.end(),
+                                     [](const json& row) { return row.at("sinks") > 0; });
   std::vector<std::string> names{report.at("gate").at("row")};
   for (const json& row : report.at("reconstruction").at("rows")) {
-    if (row.contains("checkpoint")) names.push_back(row.at("row").get<std::string>() + " + sinks");
+    if (!row.contains("checkpoint")) continue;
+    names.push_back(row.at("row").get<std::string>() + (has_sinks ? " + sinks" : ""));
   }
   std::vector<const json*> rows;
-  for (const json& row : report.at("ladder")) {
+  for (const json& row : ladder) {
     const bool is_named = std::find(names.begin(), names.end(), row.at("row")) != names.end();
     if (is_named) rows.push_back(&row);
   }

@@ -141,11 +141,12 @@ TEST_F(HtmlReportTest, TellsTheVerdict) {
   report["gate"]["passed"] = true;
   EXPECT_THAT(to_html(report), HasSubstr("✓ The gate is met"));
   report["gate"]["passed"] = false;
-  report["certificates"]["gate"]["passed"] = false;
+  report["certificates"]["gate"] = {
+      {"passed", false}, {"verdict", "inconclusive"}, {"why", "one code is saturated"}};
   report["warnings"] = {"Mind the step."};
   const std::string page = to_html(report);
   EXPECT_THAT(page, HasSubstr("✗ The gate is NOT met"));
-  EXPECT_THAT(page, HasSubstr("✗ A bound does NOT hold"));
+  EXPECT_THAT(page, HasSubstr("✗ Certificates: inconclusive"));
   EXPECT_THAT(page, HasSubstr("<li>Mind the step.</li>"));
 }
 
@@ -194,6 +195,17 @@ TEST_F(HtmlReportTest, TwoTokenizersAreComparedInBytes) {
   const std::string page = to_html(read("results/demo_cross_tokeniser.json"));
   EXPECT_THAT(plot_of(page, "Ladder: all predicted tokens"), HasSubstr("nats a byte, lower"));
   EXPECT_THAT(page, HasSubstr("only nats/byte, taken over the same bytes"));
+}
+
+TEST_F(HtmlReportTest, EnergyIsShownWhereItWasMeasured) {
+  json report = whole_report();
+  EXPECT_THAT(to_html(report), Not(HasSubstr("Joules")));
+  report["ladder_data"]["energy_source"] = "RAPL package-0";
+  for (json& row : report["ladder"]) {
+    row["joules"] = {{"prefill", 24.5}, {"project", nullptr}, {"continue", nullptr}};
+  }
+  EXPECT_THAT(to_html(report), HasSubstr("Joules a sequence: RAPL package-0"));
+  EXPECT_THAT(to_html(report), HasSubstr("<td>24.50</td>"));
 }
 
 TEST_F(HtmlReportTest, UndefinedNumbersAreDashes) {
