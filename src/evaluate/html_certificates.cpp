@@ -1,5 +1,6 @@
 // Certificates: what is proved of each checkpoint's error, beside what was measured. See
 // html_sections.h.
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -46,9 +47,10 @@ std::string distortion_sentence(const json& streams, const std::string& group) {
     const double measured = number_of(stream.at("measured"), "p50");
     ++layers;
     useful += bound < number_of(stream, "output_norm");
-    if (!(bound / measured > 0)) continue;
-    smallest = std::min(smallest, bound / measured);
-    largest = std::max(largest, bound / measured);
+    const double ratio = bound / measured;
+    if (!std::isfinite(ratio)) continue;
+    smallest = std::min(smallest, ratio);
+    largest = std::max(largest, ratio);
   }
   std::string text =
       "Below the norm of the output a bound says something: it does for the median "

@@ -62,7 +62,7 @@ std::string bars_figure(const json& report, const char* tokens, const std::strin
                .description = "What the receiver predicts after each cache, " + which + ": " +
                               figure.title + " of each row.",
                .axis_title = std::string(figure.title) + ", lower is better"};
-  bool any_interval = false;
+  bool any = false, any_interval = false;
   std::string lines;
   for (const json& row : report.at("ladder")) {
     const json& scores = row.at(tokens);
@@ -75,8 +75,10 @@ std::string bars_figure(const json& report, const char* tokens, const std::strin
     }
     plot.bars.push_back({name, number_cell(value), value, number_of(scores, low.c_str()),
                          number_of(scores, high.c_str())});
+    any = any || std::isfinite(value);
     any_interval = any_interval || std::isfinite(plot.bars.back().low);
   }
+  if (!any) return "";
   const std::string intervals =
       any_interval ? " Thin lines: 95 % intervals over documents (statistical)." : "";
   return html_figure(draw(plot), "Bars: measured." + intervals + lines);

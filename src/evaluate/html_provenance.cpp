@@ -101,7 +101,7 @@ std::string provenance_section(const json& report) {
           html_details("Evaluation", html_preformatted(report.at("evaluate").dump(2))));
 }
 
-std::string definitions_section(const json&) {
+std::string definitions_section() {
   std::string kinds =
       "<ul>\n" + kind_sentence(NumberKind::kMeasured, "what these data gave") +
       kind_sentence(NumberKind::kCertified, "an upper bound that is proved, for these tokens") +

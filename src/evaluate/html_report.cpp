@@ -41,7 +41,7 @@ std::string to_html(const json& report) {
                        ladder_section(report) + ladder_plots_section(report) +
                        certificates_section(report) + cost_section(report) +
                        reconstruction_section(report) + training_section(report) +
-                       provenance_section(report) + definitions_section(report));
+                       provenance_section(report) + definitions_section());
 }
 
 }  // namespace kvalign

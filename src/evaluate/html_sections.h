@@ -17,6 +17,6 @@ std::string training_section(const nlohmann::json& report);
 std::string cost_section(const nlohmann::json& report);
 // Data, machine, recipe.
 std::string provenance_section(const nlohmann::json& report);
-std::string definitions_section(const nlohmann::json& report);
+std::string definitions_section();
 
 }  // namespace kvalign

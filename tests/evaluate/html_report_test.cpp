@@ -213,9 +213,12 @@ TEST_F(HtmlReportTest, UndefinedNumbersAreDashes) {
   for (json& row : report["ladder"]) {
     row["retention"] = row["retention_first16"] = row["kl"] = nullptr;
     row["nll_by_position"][3] = nullptr;
+    row["first16"]["nll"] = nullptr;
   }
   const std::string page = to_html(report);
   EXPECT_EQ(plot_of(page, "Rate against quality"), "");
+  EXPECT_EQ(plot_of(page, "Ladder: the first 16 tokens"), "");
+  EXPECT_NE(plot_of(page, "Ladder: all predicted tokens"), "");
   EXPECT_THAT(page, HasSubstr("<td>–</td>"));
   EXPECT_THAT(page, Not(HasSubstr(">nan")));
   EXPECT_THAT(page, Not(HasSubstr(">null")));
