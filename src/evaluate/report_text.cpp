@@ -18,15 +18,6 @@ std::string count(int64_t number, const std::string& what) {
   return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
 }
 
-// 2109440 -> 2,109,440
-std::string with_commas(int64_t number) {
-  std::string text = std::to_string(number);
-  for (int64_t place = static_cast<int64_t>(text.size()) - 3; place > 0; place -= 3) {
-    text.insert(place, ",");
-  }
-  return text;
-}
-
 TextTable headline_table(const Report& report) {
   std::vector<std::string> header{"row", "parameters"};
   for (const NamedInterval& figure : report.rows[0].headline) {
@@ -35,7 +26,7 @@ TextTable headline_table(const Report& report) {
   if (report.task) header.emplace_back("task accuracy");
   TextTable table(header);
   for (const ReportRow& row : report.rows) {
-    std::vector<std::string> cells{row.row, with_commas(row.num_parameters)};
+    std::vector<std::string> cells{row.row, with_commas(std::to_string(row.num_parameters))};
     for (const NamedInterval& figure : row.headline) {
       cells.push_back(format_interval(figure.interval));
     }

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 namespace kvalign {
 namespace {
@@ -43,21 +42,6 @@ std::string TextTable::markdown() const {
     for (size_t i = 0; i < lines_[0].size(); ++i) text += i == 0 ? " --- |" : " ---: |";
     text += '\n';
   }
-  return text;
-}
-
-std::string format_number(double value) {
-  if (!std::isfinite(value)) return "-";
-  const double size = std::abs(value);
-  const bool plain = size == 0 || (size >= 1e-3 && size < 1e3);
-  char text[32];
-  std::snprintf(text, sizeof(text), plain ? "%.4f" : "%.3g", value);
-  return text;
-}
-
-std::string format_short(double value) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.3g", value);
   return text;
 }
 

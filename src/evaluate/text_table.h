@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kvalign/evaluate/bootstrap.h"
+#include "number_text.h"
 
 namespace kvalign {
 
@@ -22,12 +23,6 @@ class TextTable {
  private:
   std::vector<std::vector<std::string>> lines_;
 };
-
-// Four decimals, or three digits where those say nothing; "-" where undefined.
-std::string format_number(double value);
-
-// Three digits: "0.0123", "1.23e-05".
-std::string format_short(double value);
 
 // "0.8123 [0.8011, 0.8240]"; the figure alone where there is no interval.
 std::string format_interval(const Interval& interval);
