@@ -106,6 +106,7 @@ json to_json(const Report& report) {
                       {"majority_class", to_json(report.task->majority_class)}};
   }
   if (report.ladder) add_to_json(*report.ladder, result);
+  if (report.cost) add_to_json(*report.cost, result);
   return result;
 }
 

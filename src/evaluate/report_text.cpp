@@ -18,15 +18,6 @@ std::string count(int64_t number, const std::string& what) {
   return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
 }
 
-// 2109440 -> 2,109,440
-std::string with_commas(int64_t number) {
-  std::string text = std::to_string(number);
-  for (int64_t place = static_cast<int64_t>(text.size()) - 3; place > 0; place -= 3) {
-    text.insert(place, ",");
-  }
-  return text;
-}
-
 TextTable headline_table(const Report& report) {
   std::vector<std::string> header{"row", "parameters"};
   for (const NamedInterval& figure : report.rows[0].headline) {
@@ -163,6 +154,7 @@ std::string to_text(const Report& report) {
 std::string to_markdown(const Report& report) {
   const ReportData& data = report.data;
   std::string text = report.ladder ? to_markdown(*report.ladder) + "\n" : "";
+  if (report.cost) text += to_markdown(*report.cost) + "\n";
   text += "# Reconstruction: " + data.sender + " to " + data.receiver + "\n\n" +
           headline_table(report).markdown() + "\n" +
           markdown_list(describe_data(report) + describe_absent(report));

@@ -61,6 +61,23 @@ std::string format_short(double value) {
   return text;
 }
 
+std::string with_commas(int64_t number) {
+  std::string text = std::to_string(number);
+  for (int64_t place = static_cast<int64_t>(text.size()) - 3; place > 0; place -= 3) {
+    text.insert(place, ",");
+  }
+  return text;
+}
+
+std::string with_prefix(double value, const std::string& unit) {
+  constexpr const char* kPrefixes[] = {"n", "µ", "m", "", "k", "M", "G", "T", "P", "E"};
+  constexpr int kNone = 3, kLast = 9;
+  int prefix = kNone;
+  while (value != 0 && std::abs(value) < 0.9995 && prefix > 0) value *= 1000, --prefix;
+  while (std::abs(value) >= 999.5 && prefix < kLast) value /= 1000, ++prefix;
+  return format_short(value) + " " + kPrefixes[prefix] + unit;
+}
+
 std::string format_interval(const Interval& interval) {
   const std::string value = format_number(interval.value);
   if (std::isnan(interval.low)) return value;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kvalign/evaluate/bootstrap.h"
+#include "kvalign/evaluate/cost_report.h"
 #include "kvalign/evaluate/ladder_report.h"
 #include "kvalign/evaluate/machine.h"
 #include "kvalign/evaluate/worst_tokens.h"
@@ -92,12 +93,13 @@ struct Report {
   std::vector<RowDifference> differences = {};  ///< of the first row to every other
   std::optional<TaskSummary> task = {};
   std::optional<LadderReport> ladder = {};
+  std::optional<CostReport> cost = {};  ///< of the ladder's rows
   std::vector<std::string> warnings = {};
 };
 
 /// Schema 1: {"schema", "recipe", "evaluate", "machine", "dataset", "warnings", "reconstruction":
-/// {"rows", "absent_rows", "differences"}, "task"} and the keys of add_to_json in ladder_report.h.
-/// NaN is null.
+/// {"rows", "absent_rows", "differences"}, "task"} and the keys of add_to_json in ladder_report.h
+/// and cost_report.h. NaN is null.
 KVALIGN_API nlohmann::json to_json(const Report& report);
 
 /// The ladder; headline table, differences, a table a checkpoint of its layers, worst tokens,
