@@ -18,7 +18,6 @@
 namespace kvalign {
 namespace {
 
-constexpr int64_t kLongestPrompt = int64_t{1} << 20;  // that a break-even is looked for
 constexpr int64_t kShortestDrawn = 16;
 
 [[noreturn]] void refuse(const std::string& what) {

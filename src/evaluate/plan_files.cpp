@@ -40,14 +40,13 @@ json to_json(const PromptPlan& prompt) {
 
 std::string draw_curves(const std::vector<PlanCurve>& curves, const std::string& title,
                         const std::string& x_title, const ReferenceLine& here) {
-  LinePlot plot{
-      .title = title,
-      .description = title +
-                     ", one line for each way of sending the prompt. Estimates "
-                     "by the roofline model.",
-      .x = {.title = x_title, .scale = AxisScale::kLog10},
-      .y = {.title = "estimate: seconds to the first token", .scale = AxisScale::kLog10},
-      .x_lines = {here}};
+  LinePlot plot{.title = title,
+                .description = title +
+                               ", one line for each way of sending the prompt. Estimates "
+                               "by the roofline model.",
+                .x = {.title = x_title, .scale = AxisScale::kLog10},
+                .y = {.title = "estimate: seconds to the first token", .scale = AxisScale::kLog10},
+                .x_lines = {here}};
   for (const PlanCurve& curve : curves) {
     PlotSeries series{.name = curve.name, .style = SeriesStyle::kLine};
     for (size_t i = 0; i < curve.x.size(); ++i) {

@@ -11,17 +11,18 @@ std::string tokens_text(double tokens) {
   return with_commas(static_cast<int64_t>(tokens)) + " tokens";
 }
 
-// "never", "above 3.2 Gbit/s", "from 2,048 tokens".
+// "at no bandwidth", "above 3.2 Gbit/s".
 std::string bandwidth_text(const BreakEven& point) {
-  const std::string when = name_of(point.when);
-  const bool has_value = point.when == FasterWhen::kAbove || point.when == FasterWhen::kBelow;
-  return has_value ? when + " " + with_prefix(point.value, "bit/s") : when;
+  if (point.when == FasterWhen::kNever) return "at no bandwidth";
+  if (point.when == FasterWhen::kAlways) return "at any bandwidth";
+  return name_of(point.when) + " " + with_prefix(point.value, "bit/s");
 }
 
+// "at no length", "from 2,048 tokens".
 std::string prompt_text(const BreakEven& point) {
-  if (point.when == FasterWhen::kAbove) return "from " + tokens_text(point.value);
-  if (point.when == FasterWhen::kBelow) return "below " + tokens_text(point.value);
-  return name_of(point.when);
+  if (point.when == FasterWhen::kNever) return "at no length";
+  if (point.when == FasterWhen::kAlways) return "at any length";
+  return (point.when == FasterWhen::kAbove ? "from " : "below ") + tokens_text(point.value);
 }
 
 // "12 ms (3.1 times as long)".
@@ -36,8 +37,8 @@ bool is_cache(const PlanRow& row) {
 
 TextTable table_of(const PromptPlan& prompt) {
   std::vector<std::string> header = estimate_header();
-  header.emplace_back("beats text at a bandwidth");
-  header.emplace_back("beats text at a prompt");
+  header.emplace_back("estimate: beats the text");
+  header.emplace_back("on this link");
   TextTable table(header);
   for (const PlanRow& row : prompt.rows) {
     std::vector<std::string> cells = estimate_cells(row.estimate);
@@ -56,7 +57,9 @@ std::string notes(const Plan& plan) {
           with_commas(plan.cache_projector_parameters) + " parameters; latents by " +
           plan.latent_projector + ", " + with_commas(plan.latent_projector_parameters) + ".\n";
   text += "Text: " + format_short(plan.text_bytes_per_token) + " bytes a token (" +
-          plan.text_bytes_source + "). A plan says nothing of quality: kvalign eval does.\n";
+          plan.text_bytes_source + "). Lengths of a prompt are looked for up to " +
+          tokens_text(kLongestPrompt) +
+          ", whatever the models hold. A plan says nothing of quality: kvalign eval does.\n";
   for (const PlanRow& row : plan.prompts.front().rows) {
     text += row.estimate.name + ": " + row.estimate.text + ".\n";
   }
@@ -71,10 +74,8 @@ std::string plan_sentence(const PromptPlan& prompt) {
     if (row.estimate.name == prompt.fastest) fastest = &row.estimate;
   }
   const std::string best = with_prefix(fastest->seconds_total(), "s");
-  std::string text =
-      prompt.fastest == "text"
-          ? "Send the text. The first token comes after " + best + " at best"
-          : "Send the " + prompt.fastest + ". The first token comes after " + best + " at best";
+  const std::string text =
+      "Send the " + prompt.fastest + ". The first token comes after " + best + " at best";
   std::string others, changes;
   for (const PlanRow& row : prompt.rows) {
     if (row.estimate.bytes_sent == 0) continue;
@@ -83,11 +84,10 @@ std::string plan_sentence(const PromptPlan& prompt) {
                 against(row.estimate, *fastest);
     }
     if (!is_cache(row)) continue;
-    changes += (changes.empty() ? " Faster than the text are " : "; ") + row.estimate.name + ": " +
-               bandwidth_text(row.bandwidth) + " at this prompt, " + prompt_text(row.tokens) +
-               " on this link";
+    changes += " " + row.estimate.name + " would beat the text " + bandwidth_text(row.bandwidth) +
+               " with this prompt, and " + prompt_text(row.tokens) + " on this link.";
   }
-  return text + others + "." + changes + ".";
+  return text + others + "." + changes;
 }
 
 std::string to_text(const Plan& plan) {

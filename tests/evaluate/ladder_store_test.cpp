@@ -91,7 +91,8 @@ TEST(LadderStore, TimesOfAVersionWithoutEnergyAreRead) {
   EXPECT_EQ(after.energy_source, "not measured: the times are of a version without energy");
   ASSERT_EQ(after.rows.size(), before.rows.size());
   for (size_t row = 0; row < after.rows.size(); ++row) {
-    EXPECT_EQ(after.rows[row].milliseconds.continuation, before.rows[row].milliseconds.continuation);
+    EXPECT_EQ(after.rows[row].milliseconds.continuation,
+              before.rows[row].milliseconds.continuation);
     EXPECT_TRUE(std::isnan(after.rows[row].joules.continuation));
   }
 }
