@@ -37,7 +37,7 @@ RecipeFile read_recipe_file(const Flags& flags) {
   return file;
 }
 
-void add_run_defaults(EvalRecipe& options) {
+void add_run_defaults(LadderRecipe& options) {
   EvaluateOptions& evaluate = options.evaluate;
   const std::string& run_folder = options.recipe.run_folder;
   if (run_folder.empty()) return;

@@ -33,6 +33,7 @@ void add_dataset(CLI::App& app, Command& chosen);
 void add_distill_train(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);
 void add_continue(CLI::App& app, Command& chosen);
+void add_plan(CLI::App& app, Command& chosen);
 void add_export_encoder(CLI::App& app, Command& chosen);
 // Both in packet.cpp.
 void add_encode(CLI::App& app, Command& chosen);
@@ -64,7 +65,7 @@ std::string source_text(const Flags& flags);
 Machine use_device(const Recipe& recipe);
 
 /// Without a word about checkpoints the recipe's own run is meant, and its folder takes the report.
-void add_run_defaults(EvalRecipe& options);
+void add_run_defaults(LadderRecipe& options);
 
 /// Throws WrongUsage for what validate_options refuses.
 template <class Options>

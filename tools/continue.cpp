@@ -50,7 +50,7 @@ std::string to_text(const Continuations& continuations) {
   return text;
 }
 
-int continue_text(const EvalRecipe& options, const ContinueFlags& flags) {
+int continue_text(const LadderRecipe& options, const ContinueFlags& flags) {
   Console console;
   console.start("continue", use_device(options.recipe), source_text(flags));
   EvaluateOptions evaluate = options.evaluate;
@@ -74,7 +74,7 @@ std::string path_of(const std::string& checkpoint) {
   return checkpoint.substr(checkpoint.find('=') + 1);
 }
 
-int continue_packet(const EvalRecipe& options, const ContinueFlags& flags) {
+int continue_packet(const LadderRecipe& options, const ContinueFlags& flags) {
   Console console;
   console.start("continue", use_device(options.recipe), source_text(flags));
   const DecodedPacket packet = decode_packet(read_file(flags.packet));
@@ -96,7 +96,7 @@ void add_continue(CLI::App& app, Command& chosen) {
   CLI::App* command =
       app.add_subcommand("continue", "greedy text after each kind of cache, side by side");
   auto flags = std::make_shared<ContinueFlags>();
-  add_flags(*command, *flags, [] { return options_help(EvalRecipe()); });
+  add_flags(*command, *flags, [] { return options_help(LadderRecipe()); });
   command
       ->add_option("--packet", flags->packet,
                    "what the receiver continues from, instead of a held-out sequence")
@@ -111,13 +111,13 @@ void add_continue(CLI::App& app, Command& chosen) {
       ->allow_extra_args(false);
   command->callback([=, &chosen] {
     chosen = [=] {
-      return run_with_recipe<EvalRecipe>(
+      return run_with_recipe<LadderRecipe>(
           *flags,
-          [&](EvalRecipe& options) {
+          [&](LadderRecipe& options) {
             if (!flags->checkpoints.empty()) options.evaluate.checkpoints = flags->checkpoints;
             add_run_defaults(options);
           },
-          [&](const EvalRecipe& options) {
+          [&](const LadderRecipe& options) {
             return flags->packet.empty() ? continue_text(options, *flags)
                                          : continue_packet(options, *flags);
           });

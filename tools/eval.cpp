@@ -45,6 +45,15 @@ int certify(const EvalFlags& flags) {
   return certificate.uncertified > 0 ? kGateNotMet : kDone;
 }
 
+// Whether costs are asked for. Both targets are read, so that a mistake shows before hours of work.
+bool wants_cost(const EvalRecipe& options, Console& console) {
+  if (options.cost.sender_target.empty() && options.cost.receiver_target.empty()) return false;
+  read_cost_setting(options.cost);
+  if (!options.ladder.tokens.empty()) return true;
+  console.warning("costs are those of a ladder's rows: without ladder.tokens none are estimated");
+  return false;
+}
+
 int eval(const EvalRecipe& options, const Flags& flags) {
   Console console;
   console.start("eval", use_device(options.recipe), source_text(flags));
@@ -53,6 +62,7 @@ int eval(const EvalRecipe& options, const Flags& flags) {
       console.progress(what, done, total, unit);
     };
   };
+  const bool with_cost = wants_cost(options, console);
   std::optional<Ladder> ladder;
   std::vector<GateResult> gates;
   if (!options.ladder.tokens.empty()) {
@@ -71,6 +81,7 @@ int eval(const EvalRecipe& options, const Flags& flags) {
       return 128 + interrupt_signal();
     }
     report.ladder->gates = gates;
+    if (with_cost) report.cost = ladder->estimate_cost(options.cost, *report.ladder);
     for (const std::string& warning : report.ladder->warnings) console.warning(warning);
   }
   for (const std::string& warning : report.warnings) console.warning(warning);

@@ -16,6 +16,14 @@ void describe_ladder(OptionVisitor& visitor, LadderOptions& ladder) {
   visitor.section("ladder", "what the receiver can do with the caches", ladder);
 }
 
+void describe_cost(OptionVisitor& visitor, CostOptions& cost) {
+  visitor.section("cost", "on which devices and over which network costs are estimated", cost);
+}
+
+void describe_plan(OptionVisitor& visitor, PlanOptions& plan) {
+  visitor.section("plan", "which ways of sending a prompt are compared", plan);
+}
+
 void describe_generate(OptionVisitor& visitor, GeneratorOptions& generate) {
   visitor.section("generate", "caches made up with known structure", generate);
 }
@@ -27,6 +35,8 @@ void RecipeFile::describe(OptionVisitor& visitor) {
   describe_capture(visitor, capture);
   describe_evaluate(visitor, evaluate);
   describe_ladder(visitor, ladder);
+  describe_cost(visitor, cost);
+  describe_plan(visitor, plan);
   describe_generate(visitor, generate);
 }
 
@@ -36,10 +46,20 @@ void CaptureRecipe::describe(OptionVisitor& visitor) {
   describe_capture(visitor, capture);
 }
 
-void EvalRecipe::describe(OptionVisitor& visitor) {
+void LadderRecipe::describe(OptionVisitor& visitor) {
   recipe.describe(visitor);
   describe_evaluate(visitor, evaluate);
   describe_ladder(visitor, ladder);
+}
+
+void EvalRecipe::describe(OptionVisitor& visitor) {
+  LadderRecipe::describe(visitor);
+  describe_cost(visitor, cost);
+}
+
+void PlanRecipe::describe(OptionVisitor& visitor) {
+  describe_cost(visitor, cost);
+  describe_plan(visitor, plan);
 }
 
 void DatasetRecipe::describe(OptionVisitor& visitor) {

@@ -1,5 +1,6 @@
-// One recipe file serves every subcommand: capture, training, evaluation and, for generated data,
-// the generator. A file may hold sections that a subcommand does not use; each shows, in --help and
+// One recipe file serves every subcommand: capture, training, evaluation, plan and, for generated
+// data, the generator. A file may hold sections that a subcommand does not use; each shows, in
+// --help and
 // --print-config, only those that it does.
 #pragma once
 
@@ -7,6 +8,7 @@
 #include "kvalign/dataset/generator.h"
 #include "kvalign/evaluate/evaluate_options.h"
 #include "kvalign/evaluate/ladder_options.h"
+#include "kvalign/evaluate/plan.h"
 #include "kvalign/model/capture.h"
 #include "kvalign/train/recipe.h"
 
@@ -18,6 +20,8 @@ struct RecipeFile {
   CaptureOptions capture;
   EvaluateOptions evaluate;
   LadderOptions ladder;
+  CostOptions cost;
+  PlanOptions plan;
   GeneratorOptions generate;
   void describe(OptionVisitor& visitor);
 };
@@ -39,12 +43,25 @@ struct TrainRecipe {
   void describe(OptionVisitor& visitor) { recipe.describe(visitor); }
 };
 
-struct EvalRecipe {
+struct LadderRecipe {
   Recipe recipe;
   EvaluateOptions evaluate;
   LadderOptions ladder;
-  explicit EvalRecipe(const RecipeFile& file = {})
+  explicit LadderRecipe(const RecipeFile& file = {})
       : recipe(file.recipe), evaluate(file.evaluate), ladder(file.ladder) {}
+  void describe(OptionVisitor& visitor);
+};
+
+struct EvalRecipe : LadderRecipe {
+  CostOptions cost;
+  explicit EvalRecipe(const RecipeFile& file = {}) : LadderRecipe(file), cost(file.cost) {}
+  void describe(OptionVisitor& visitor);
+};
+
+struct PlanRecipe {
+  CostOptions cost;
+  PlanOptions plan;
+  explicit PlanRecipe(const RecipeFile& file = {}) : cost(file.cost), plan(file.plan) {}
   void describe(OptionVisitor& visitor);
 };
 

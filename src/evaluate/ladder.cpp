@@ -189,7 +189,11 @@ LadderReport Ladder::climb(const LadderHooks& hooks) const {
   }
   fill_statistics(infos_of(plans), scores, statistics_options(setup, judged), report);
   const LadderTimes times = *store.times(keys);
-  for (size_t row = 0; row < plans.size(); ++row) report.rows[row].milliseconds = times.rows[row];
+  for (size_t row = 0; row < plans.size(); ++row) {
+    report.rows[row].milliseconds = times.rows[row].milliseconds;
+    report.rows[row].joules = times.rows[row].joules;
+  }
+  report.energy_source = times.energy_source;
   report.sender_prefill_ms = times.sender_prefill_ms;
   report.timed_sequences = times.num_texts;
   return report;

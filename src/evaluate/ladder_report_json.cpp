@@ -34,7 +34,11 @@ json to_json(const LadderRow& row) {
           {"milliseconds",
            {{"prefill", number(row.milliseconds.prefill)},
             {"project", number(row.milliseconds.project)},
-            {"continue", number(row.milliseconds.continuation)}}}};
+            {"continue", number(row.milliseconds.continuation)}}},
+          {"joules",
+           {{"prefill", number(row.joules.prefill)},
+            {"project", number(row.joules.project)},
+            {"continue", number(row.joules.continuation)}}}};
 }
 
 json to_json(const LadderDifference& difference) {
@@ -94,6 +98,7 @@ void add_to_json(const LadderReport& report, json& result) {
       {"floor", report.floor},
       {"sender_prefill_ms", {{"warm", 0}, {"cold", number(report.sender_prefill_ms)}}},
       {"timed_sequences", report.timed_sequences},
+      {"energy_source", report.energy_source},
       {"identity", list_of(report.gates)},
       {"conclusion", conclusion(report)},
       {"warnings", report.warnings}};

@@ -93,10 +93,12 @@ std::string differences_table(const LadderReport& report) {
 }
 
 std::string times_table(const LadderReport& report) {
-  TextTable table({"row", "prefill ms", "project ms", "continue ms"});
+  TextTable table(
+      {"row", "prefill ms", "project ms", "continue ms", "prefill J", "project J", "continue J"});
   for (const LadderRow& row : report.rows) {
     table.add({row.row, fixed(row.milliseconds.prefill, 1), fixed(row.milliseconds.project, 1),
-               fixed(row.milliseconds.continuation, 1)});
+               fixed(row.milliseconds.continuation, 1), fixed(row.joules.prefill, 1),
+               fixed(row.joules.project, 1), fixed(row.joules.continuation, 1)});
   }
   return table.markdown();
 }
@@ -137,7 +139,8 @@ std::string to_markdown(const LadderReport& report) {
       "intervals over documents; below 0 the row is better. McNemar's exact test counts tokens "
       "as independent, which they are not: its p is a lower limit.\n\n" +
       differences_table(report);
-  return text + "\n## Milliseconds a sequence\n\n" + times_table(report);
+  return text + "\n## Milliseconds and joules a sequence\n\nEnergy: " + report.energy_source +
+         ".\n\n" + times_table(report);
 }
 
 }  // namespace kvalign

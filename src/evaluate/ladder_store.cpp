@@ -39,21 +39,45 @@ RowScores row_of(const json& row) {
           .bytes = row.at("bytes")};
 }
 
-json to_json(const LadderTimes& times) {
-  json rows = json::array();
-  for (const LadderMilliseconds& row : times.rows) {
-    rows.push_back({number(row.prefill), number(row.project), number(row.continuation)});
-  }
-  return {{"rows", rows}, {"sender_prefill", times.sender_prefill_ms}, {"texts", times.num_texts}};
+// LadderMilliseconds or LadderJoules.
+template <class Steps>
+json steps_to_json(const Steps& steps) {
+  return {number(steps.prefill), number(steps.project), number(steps.continuation)};
 }
 
+template <class Steps>
+Steps steps_of(const json& steps) {
+  return {.prefill = number_of(steps.at(0)),
+          .project = number_of(steps.at(1)),
+          .continuation = number_of(steps.at(2))};
+}
+
+json to_json(const LadderTimes& times) {
+  json rows = json::array(), joules = json::array();
+  for (const LadderRowTimes& row : times.rows) {
+    rows.push_back(steps_to_json(row.milliseconds));
+    joules.push_back(steps_to_json(row.joules));
+  }
+  return {{"rows", rows},
+          {"joules", joules},
+          {"energy_source", times.energy_source},
+          {"sender_prefill", times.sender_prefill_ms},
+          {"texts", times.num_texts}};
+}
+
+// The first version of the file had no energy.
 LadderTimes times_of(const json& value) {
   LadderTimes times{.sender_prefill_ms = value.at("sender_prefill"),
-                    .num_texts = value.at("texts")};
+                    .num_texts = value.at("texts"),
+                    .energy_source = value.value("energy_source",
+                                                 "not measured: the times are of a version "
+                                                 "without energy")};
   for (const json& row : value.at("rows")) {
-    times.rows.push_back({.prefill = number_of(row.at(0)),
-                          .project = number_of(row.at(1)),
-                          .continuation = number_of(row.at(2))});
+    times.rows.push_back({.milliseconds = steps_of<LadderMilliseconds>(row)});
+  }
+  if (!value.contains("joules")) return times;
+  for (size_t row = 0; row < times.rows.size(); ++row) {
+    times.rows[row].joules = steps_of<LadderJoules>(value["joules"].at(row));
   }
   return times;
 }

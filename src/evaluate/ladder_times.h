@@ -1,5 +1,5 @@
-// How long each step of each row takes, measured on a few texts with one text at a time: batches of
-// the ladder itself would hide it. Private to evaluate/.
+// How long each step of each row takes and what the machine draws in it, measured on a few texts
+// with one text at a time: batches of the ladder itself would hide it. Private to evaluate/.
 #pragma once
 
 #include <vector>
@@ -11,11 +11,17 @@
 
 namespace kvalign {
 
+struct LadderRowTimes {
+  LadderMilliseconds milliseconds = {};
+  LadderJoules joules = {};
+};
+
 // Medians over `num_texts` texts.
 struct LadderTimes {
-  std::vector<LadderMilliseconds> rows = {};
+  std::vector<LadderRowTimes> rows = {};
   double sender_prefill_ms = kUndefined;
   int64_t num_texts = 0;
+  std::string energy_source = {};  // EnergyMeter::source
 };
 
 LadderTimes measure_times(const LadderSetup& setup, const std::vector<LadderRowPlan>& plans,

@@ -1,6 +1,7 @@
 // Numbers as the tables of a report have them. Private to evaluate/.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace kvalign {
@@ -13,5 +14,9 @@ std::string format_short(double value);
 
 // "2109440.5" -> "2,109,440.5"
 std::string with_commas(std::string digits);
+std::string with_commas(int64_t number);
+
+// Three digits with a prefix of the SI: 3.31e-6 and "s" give "3.31 µs".
+std::string with_prefix(double value, const std::string& unit);
 
 }  // namespace kvalign

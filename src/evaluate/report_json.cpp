@@ -118,6 +118,7 @@ json to_json(const Report& report) {
   if (report.certificates) result["certificates"] = to_json(*report.certificates);
   for (const TrainingCurve& curve : report.training) result["training"].push_back(to_json(curve));
   if (report.ladder) add_to_json(*report.ladder, result);
+  if (report.cost) add_to_json(*report.cost, result);
   return result;
 }
 

@@ -26,7 +26,7 @@ TextTable headline_table(const Report& report) {
   if (report.task) header.emplace_back("task accuracy");
   TextTable table(header);
   for (const ReportRow& row : report.rows) {
-    std::vector<std::string> cells{row.row, with_commas(std::to_string(row.num_parameters))};
+    std::vector<std::string> cells{row.row, with_commas(row.num_parameters)};
     for (const NamedInterval& figure : row.headline) {
       cells.push_back(format_interval(figure.interval));
     }
@@ -155,6 +155,7 @@ std::string to_text(const Report& report) {
 std::string to_markdown(const Report& report) {
   const ReportData& data = report.data;
   std::string text = report.ladder ? to_markdown(*report.ladder) + "\n" : "";
+  if (report.cost) text += to_markdown(*report.cost) + "\n";
   text += "# Reconstruction: " + data.sender + " to " + data.receiver + "\n\n" +
           headline_table(report).markdown() + "\n" +
           markdown_list(describe_data(report) + describe_absent(report));

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "kvalign/train/checkpoint.h"
+#include "projector_size.h"
 
 namespace kvalign {
 namespace {
@@ -122,6 +123,7 @@ Row projector_row(std::string name, std::string text, std::shared_ptr<KvProjecto
           .wire = projector->latent_bytes() > 0 ? projector->options().latent_wire : "",
           .wire_bytes_per_token = projector->latent_bytes(),
           .num_parameters = projector->projector().num_parameters(),
+          .size = projector_size(*projector),
           .project = [projector](const at::Tensor& sender) { return projector->project(sender); }};
 }
 

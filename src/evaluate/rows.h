@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kvalign/dataset/paired_dataset.h"
+#include "kvalign/evaluate/cost.h"
 #include "kvalign/evaluate/evaluate_options.h"
 #include "kvalign/evaluate/report.h"
 #include "kvalign/ops/fp8_wire.h"
@@ -31,6 +32,7 @@ struct Row {
   std::string wire = {};
   int64_t wire_bytes_per_token = 0, wire_bytes_once = 0;
   int64_t num_parameters = 0;
+  ProjectorSize size = {};                                               // of a projector
   std::function<at::Tensor(const at::Tensor& sender_STd)> project = {};  // [S, T, d] -> [R, T, D]
   std::optional<Fp8Wire> fp8_wire = {};  // that the sender's cache crosses; none: all arrives
   int64_t num_kv_heads = 1;              // of the sender

@@ -32,6 +32,7 @@ LadderReport two_rows() {
                       .left_out_seen = 3,
                       .sender_prefill_ms = 321.4,
                       .timed_sequences = 3,
+                      .energy_source = "RAPL package-0",
                       .floor = "sinks alone"};
   report.gates = {{.gate = "own cache", .side = "receiver", .passed = true, .why = "it agrees"}};
   report.rows = {{.row = "v1 + sinks",
@@ -46,7 +47,8 @@ LadderReport two_rows() {
                   .retention = 0.714,
                   .retention_first = 0.652,
                   .kl = 0.2,
-                  .milliseconds = {10.4, 2, 5}},
+                  .milliseconds = {10.4, 2, 5},
+                  .joules = {20.5, kUndefined, 9}},
                  {.row = "sender alone",
                   .text = "alone",
                   .sequences = 40,
@@ -89,6 +91,10 @@ TEST(LadderReport, Json) {
   EXPECT_TRUE(json["ladder"][1]["wire"].is_null());
   EXPECT_TRUE(json["ladder"][1]["kl"].is_null());
   EXPECT_TRUE(json["ladder"][1]["milliseconds"]["project"].is_null());
+  EXPECT_EQ(row["joules"]["prefill"], 20.5);
+  EXPECT_TRUE(row["joules"]["project"].is_null());
+  EXPECT_EQ(row["joules"]["continue"], 9);
+  EXPECT_EQ(json["ladder_data"]["energy_source"], "RAPL package-0");
   const nlohmann::json& difference = json["differences"][0];
   EXPECT_EQ(difference["row"], "v1 + sinks");
   EXPECT_EQ(difference["against"], "sender alone");

@@ -1,6 +1,7 @@
 // ladder.jsonl: what a stopped, repeated or grown ladder computes again, and what it does not.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
 #include <set>
 
@@ -63,6 +64,36 @@ TEST(LadderStore, ALadderWithMoreRowsComputesThoseAlone) {
   ASSERT_EQ(names_of(grown), names_of(whole));
   for (size_t row = 0; row < whole.rows.size(); ++row) {
     EXPECT_NEAR(grown.rows[row].all.nll, whole.rows[row].all.nll, 1e-5) << whole.rows[row].row;
+  }
+}
+
+TEST(LadderStore, TimesOfAVersionWithoutEnergyAreRead) {
+  TinyLadder tiny("llama", "llama");
+  tiny.evaluate.baselines = {};
+  tiny.evaluate.output = tiny.folder.file("old");
+  const LadderReport before = tiny.open().climb();
+  EXPECT_FALSE(before.energy_source.empty());
+  const std::string path = tiny.folder.file("old/ladder.jsonl");
+  std::string text;
+  {
+    std::ifstream file(path);
+    for (std::string line; std::getline(file, line);) {
+      nlohmann::json json = nlohmann::json::parse(line);
+      if (json.contains("times")) {
+        EXPECT_EQ(json["times"].erase("joules"), 1);
+        EXPECT_EQ(json["times"].erase("energy_source"), 1);
+      }
+      text += json.dump() + "\n";
+    }
+  }
+  std::ofstream(path) << text;
+  const LadderReport after = tiny.open().climb();
+  EXPECT_EQ(after.energy_source, "not measured: the times are of a version without energy");
+  ASSERT_EQ(after.rows.size(), before.rows.size());
+  for (size_t row = 0; row < after.rows.size(); ++row) {
+    EXPECT_EQ(after.rows[row].milliseconds.continuation,
+              before.rows[row].milliseconds.continuation);
+    EXPECT_TRUE(std::isnan(after.rows[row].joules.continuation));
   }
 }
 

@@ -45,6 +45,9 @@ TEST(Ladder, FullGrid) {
     EXPECT_GT(row.all.nll, 0) << row.row;
     EXPECT_GT(row.all.nats_per_byte, 0) << row.row;
     EXPECT_GT(row.milliseconds.continuation, 0) << row.row;
+    const bool measured = report.energy_source.rfind("not measured: ", 0) != 0;
+    const double joules = row.joules.continuation;
+    EXPECT_TRUE(std::isnan(joules) || (measured && joules >= 0)) << row.row << ": " << joules;
   }
   // A float32 round trip of the true cache, and continuing instead of re-reading.
   EXPECT_NEAR(row_of(report, "true cache").all.nll, row_of(report, "text").all.nll, 1e-5);

@@ -55,6 +55,47 @@ TEST(Report, TableOnATerminal) {
             "Not shown: pad, there is nothing to fill.\n");
 }
 
+TEST(Report, EstimatedCosts) {
+  Report report = two_rows();
+  EXPECT_FALSE(to_json(report).contains("cost"));
+  CostSetting setting;
+  setting.sender.name = "edge";
+  setting.receiver.name = "cloud";
+  setting.sender.peak_flops_per_second.float32 = setting.receiver.peak_flops_per_second.float32 = 1;
+  setting.link_bits_per_second = 1e8;
+  setting.link_latency_seconds = 0.02;
+  setting.dtype = "float16";
+  report.cost =
+      CostReport{.setting = setting,
+                 .prompt_tokens = 1024,
+                 .rows = {{.name = "text",
+                           .flops_receiver = 2.5e9,
+                           .bytes_sent = 4096,
+                           .seconds_link = 0.02,
+                           .seconds_receiver = 0.125,
+                           .power_limit_times_seconds = 50,
+                           .steps = {{.side = "receiver",
+                                      .work = {.step = "prefill", .flops = 2.5e9},
+                                      .time = {.compute_seconds = 0.125, .dtype = "float32"}}}}}};
+  const nlohmann::json cost = to_json(report)["cost"];
+  EXPECT_EQ(cost["sender_target"], "edge");
+  EXPECT_EQ(cost["link"]["latency_seconds"], 0.02);
+  EXPECT_EQ(cost["sender_is"], "warm");
+  EXPECT_EQ(cost["prompt_tokens"], 1024);
+  EXPECT_EQ(cost["rows"][0]["row"], "text");
+  EXPECT_EQ(cost["rows"][0]["flops_receiver"], 2.5e9);
+  EXPECT_DOUBLE_EQ(cost["rows"][0]["seconds_total"], 0.145);
+  EXPECT_EQ(cost["rows"][0]["energy"], "not measured");
+  EXPECT_EQ(cost["rows"][0]["power_limit_times_seconds"], 50);
+  EXPECT_EQ(cost["steps"][0]["bound_by"], "compute");
+  EXPECT_EQ(cost["steps"][0]["dtype"], "float32");
+  const std::string text = to_markdown(report);
+  EXPECT_THAT(text, HasSubstr("## Estimated cost of a prompt of 1,024 tokens\n"));
+  EXPECT_THAT(text, HasSubstr("| text | 0 | 2.5 G | 4.1 kB | 0 s | 20 ms | 125 ms | 145 ms | not "
+                              "measured | 50 W s |\n"));
+  EXPECT_THAT(text, HasSubstr("edge has no arithmetic in float16 and computes in float32"));
+}
+
 TEST(Report, Markdown) {
   const std::string text = to_markdown(two_rows());
   EXPECT_THAT(text, HasSubstr("# Reconstruction: small to large\n"));

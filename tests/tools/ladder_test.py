@@ -99,6 +99,27 @@ ladder:
         self.assertEqual(result.returncode, code, f"{result.stdout}\n{result.stderr}")
         return result
 
+    def test_costs_on_other_devices(self):
+        targets = ROOT / "configs/targets"
+        devices = ["--set", f"cost.sender_target={targets}/jetson-nano.yaml",
+                   "--set", f"cost.receiver_target={targets}/h100.yaml"]
+        self.run_to(3, "eval", "--output", self.folder / "cost", *devices)
+        report = json.loads((self.folder / "cost/report.json").read_text())
+        counted = {row["row"]: 14 * row["bytes_per_token"] for row in report["ladder"]}
+        rows = report["cost"]["rows"]
+        self.assertEqual(rows[0]["row"], "text")
+        self.assertIn("run + sinks + last 3", [row["row"] for row in rows])
+        for row in rows:
+            self.assertAlmostEqual(row["bytes_sent"], counted[row["row"]])
+            self.assertEqual(row["energy"], "not measured")
+        self.assertIn("estimate: total", (self.folder / "cost/report.md").read_text())
+        # A mistake shows before anything is computed; without a ladder there is nothing to cost.
+        result = self.run_to(1, "eval", *devices, "--set", "cost.receiver_target=absent.yaml")
+        self.assertIn("absent.yaml", result.stderr)
+        result = self.run_to(0, "eval", "--output", self.folder / "no_ladder", *devices,
+                             "--set", "ladder.tokens=")
+        self.assertIn("without ladder.tokens none are estimated", result.stderr)
+
     def test_report_and_verdict(self):
         # Random models have nothing to gain from a context: the gate cannot be met.
         result = self.run_to(3, "eval", "--output", self.folder / "report")

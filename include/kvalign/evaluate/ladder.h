@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "kvalign/evaluate/cost_report.h"
 #include "kvalign/evaluate/evaluate.h"
 #include "kvalign/evaluate/evaluate_options.h"
 #include "kvalign/evaluate/identity_gate.h"
@@ -61,6 +62,10 @@ class KVALIGN_API Ladder {
 
   /// Runs all rows on all sequences, those that `evaluate.output`/ladder.jsonl does not hold yet.
   LadderReport climb(const LadderHooks& hooks = {}) const;
+
+  /// What the rows that `report` holds would cost on the devices of a recipe: of this ladder's
+  /// models, prefix and wires. Throws as read_cost_setting.
+  CostReport estimate_cost(const CostOptions& options, const LadderReport& report) const;
 
   /// `sequence` counts the held-out sequences from 0. Throws std::invalid_argument for one that
   /// does not exist.

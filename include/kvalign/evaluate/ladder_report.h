@@ -34,6 +34,13 @@ struct LadderMilliseconds {
   double continuation = kUndefined;  ///< all predicted tokens, in one pass
 };
 
+/// What the machine drew in the same steps; NaN also where nothing is measured.
+struct LadderJoules {
+  double prefill = kUndefined;
+  double project = kUndefined;
+  double continuation = kUndefined;
+};
+
 struct LadderRow {
   std::string row = {};                 ///< unique
   std::string text = {};                ///< what it is
@@ -53,6 +60,7 @@ struct LadderRow {
   double retention_first = kUndefined;  ///< over the first 16, with the best floor of those
   double kl = kUndefined;  ///< nats a token, true cache || row; NaN where vocabularies differ
   LadderMilliseconds milliseconds = {};
+  LadderJoules joules = {};
 };
 
 /// nll(row) - nll(against), paired over the sequences; negative: `row` is better.
@@ -80,7 +88,8 @@ struct LadderReport {
   int64_t left_out_seen = 0;              ///< sequences of documents that the fit has seen
   int64_t left_out_short = 0;             ///< sequences with too few tokens
   double sender_prefill_ms = kUndefined;  ///< where the sender has not read the prefix yet
-  int64_t timed_sequences = 0;            ///< milliseconds are medians over so many
+  int64_t timed_sequences = 0;            ///< milliseconds and joules are medians over so many
+  std::string energy_source = {};         ///< EnergyMeter::source
   std::vector<GateResult> gates = {};
   std::vector<LadderRow> rows = {};
   std::string floor = {};  ///< the row that retention and the gate take for the floor at reread 0

@@ -10,6 +10,7 @@
 
 #include "kvalign/evaluate/bootstrap.h"
 #include "kvalign/evaluate/certificate_report.h"
+#include "kvalign/evaluate/cost_report.h"
 #include "kvalign/evaluate/ladder_report.h"
 #include "kvalign/evaluate/machine.h"
 #include "kvalign/evaluate/training_curve.h"
@@ -96,12 +97,14 @@ struct Report {
   std::optional<CertificateReport> certificates = {};
   std::optional<LadderReport> ladder = {};
   std::vector<TrainingCurve> training = {};  ///< of the run folders that have a metrics.jsonl
+  std::optional<CostReport> cost = {};  ///< of the ladder's rows
   std::vector<std::string> warnings = {};
 };
 
 /// Schema 1: {"schema", "recipe", "evaluate", "machine", "dataset", "warnings", "reconstruction":
 /// {"rows", "absent_rows", "differences"}, "task", "certificates", "training"} and the keys of
-/// add_to_json in ladder_report.h; results/report.schema.json says all of it. NaN is null.
+/// add_to_json in ladder_report.h and cost_report.h; results/report.schema.json says all of it. NaN
+/// is null.
 KVALIGN_API nlohmann::json to_json(const Report& report);
 
 /// The ladder; headline table, differences, a table a checkpoint of its layers, worst tokens,

@@ -1,0 +1,31 @@
+// See cost_report.h.
+#include "kvalign/evaluate/cost_report.h"
+
+#include <nlohmann/json.hpp>
+
+#include "text_table.h"
+#include "transfer_report.h"
+
+namespace kvalign {
+
+void add_to_json(const CostReport& report, nlohmann::json& json) {
+  nlohmann::json cost = to_json(report.setting);
+  nlohmann::json rows = nlohmann::json::array(), steps = nlohmann::json::array();
+  for (const TransferEstimate& row : report.rows) {
+    rows.push_back(to_json(row));
+    for (const nlohmann::json& step : steps_to_json(row)) steps.push_back(step);
+  }
+  cost["prompt_tokens"] = report.prompt_tokens;
+  cost["rows"] = std::move(rows);
+  cost["steps"] = std::move(steps);
+  json["cost"] = std::move(cost);
+}
+
+std::string to_markdown(const CostReport& report) {
+  TextTable table(estimate_header());
+  for (const TransferEstimate& row : report.rows) table.add(estimate_cells(row));
+  return "## Estimated cost of a prompt of " + with_commas(report.prompt_tokens) + " tokens\n\n" +
+         table.markdown() + "\n" + markdown_list(estimate_notes(report.setting));
+}
+
+}  // namespace kvalign

@@ -1,0 +1,57 @@
+// What the ladder's rows would cost on other devices: those that send a sender's cache or latents,
+// and the text. Left out are rows that nobody would choose (another document's cache, a mean), that
+// send nothing, and the true cache, which no sender has. See ladder.h.
+#include "kvalign/evaluate/ladder.h"
+#include "ladder_rows.h"
+#include "ladder_setup.h"
+
+namespace kvalign {
+namespace {
+
+// Tokens of the sender for one of the receiver, over all texts.
+double sender_tokens_per_token(const LadderSetup& setup) {
+  double tokens = 0;
+  for (const LadderText& text : setup.texts) tokens += static_cast<double>(text.sender_prefix);
+  return tokens / static_cast<double>(setup.texts.size() * setup.options.prefix_tokens);
+}
+
+// Bytes as they were counted on the texts, which holds for scales and re-read tokens too.
+double bytes_of(const LadderSetup& setup, const LadderRow& row) {
+  return row.bytes_per_token * static_cast<double>(setup.options.prefix_tokens);
+}
+
+}  // namespace
+
+CostReport Ladder::estimate_cost(const CostOptions& options, const LadderReport& report) const {
+  const LadderSetup& setup = *setup_;
+  CostReport cost{.setting = read_cost_setting(options),
+                  .prompt_tokens = setup.options.prefix_tokens};
+  const ModelPair pair{setup.sender.config(), setup.receiver.config()};
+  const std::vector<LadderRowPlan> plans = plan_ladder_rows(setup.options, setup.projectors);
+  for (size_t i = 0; i < plans.size(); ++i) {
+    const LadderRowPlan& plan = plans[i];
+    const Prompt prompt{.tokens = setup.options.prefix_tokens,
+                        .sinks = plan.info.sinks,
+                        .reread = plan.info.reread,
+                        .sender_tokens_per_token = sender_tokens_per_token(setup)};
+    Transfer transfer;
+    if (plan.source == CacheSource::kText) {
+      transfer = text_transfer(pair, prompt, cost.setting);
+    } else if (plan.source == CacheSource::kProjected && !plan.info.wire.empty()) {
+      const Row& row = setup.projectors[plan.projector];
+      transfer = cache_transfer(pair, prompt, cost.setting, row.size,
+                                {.fp8 = row.fp8_wire.has_value(),
+                                 .bytes_per_token = static_cast<double>(row.wire_bytes_per_token),
+                                 .bytes_once = static_cast<double>(row.wire_bytes_once)});
+    } else {
+      continue;
+    }
+    transfer.name = plan.info.row;
+    transfer.text = plan.info.text;
+    transfer.bytes = bytes_of(setup, report.rows[i]);
+    cost.rows.push_back(estimate(transfer, cost.setting));
+  }
+  return cost;
+}
+
+}  // namespace kvalign
