@@ -3,7 +3,8 @@
 
 A table stands between the lines  <!-- results:NAME -->  and  <!-- /results -->  and shows the
 reconstruction in results/NAME.json (the report.json of `kvalign eval`); one between
-<!-- ladder:NAME -->  and  <!-- /ladder -->  shows its ladder. Without arguments the tables are
+<!-- ladder:NAME -->  and  <!-- /ladder -->  shows its ladder, and one between <!-- certificates:NAME -->
+and  <!-- /certificates -->  what it proves. Without arguments the tables are
 rewritten; with --check nothing is written, and the exit code is 1 where README and results disagree.
 """
 
@@ -15,9 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
-    r"(<!-- (?P<kind>results|ladder):(?P<name>[\w.-]+) -->\n).*?(<!-- /(?P=kind) -->)", re.DOTALL
+    r"(<!-- (?P<kind>results|ladder|certificates):(?P<name>[\w.-]+) -->\n).*?(<!-- /(?P=kind) -->)", re.DOTALL
 )
-MARKER = re.compile(r"<!-- (?:results|ladder):[\w.-]+ -->")
+MARKER = re.compile(r"<!-- (?:results|ladder|certificates):[\w.-]+ -->")
 TITLES = {
     "r2": "R²",
     "r2_keys": "R² keys",
@@ -131,7 +132,97 @@ def ladder_table(report):
     )
 
 
-MAKERS = {"results": table, "ladder": ladder_table}
+def median(values):
+    """The ceil(n / 2)-th smallest, as reports have it; None, a bound that is infinite, is largest."""
+    ordered = sorted(values, key=lambda value: float("inf") if value is None else value)
+    return ordered[(len(ordered) + 1) // 2 - 1]
+
+
+def share(value):
+    """A share in percent, three digits; "none" for a bound that is infinite."""
+    return "none" if value is None else f"{100 * value:.3g} %"
+
+
+def ratio(value, norm):
+    return None if value is None or norm is None else value / norm
+
+
+def layers(attention, quantity, kind):
+    """The median over layers of the median over queries."""
+    return median([layer[f"{quantity}{kind}"]["p50"] for layer in attention["layers"]])
+
+
+def certificate_cells(row):
+    quantisation, streams = row["quantisation"], row["streams"]
+    output = {
+        kind: share(median([ratio(stream[kind]["p50"], stream["output_norm"]) for stream in streams]))
+        for kind in ("measured", "certified")
+    }
+    cells = [
+        row["row"],
+        share(quantisation["measured"]["p50"]),
+        share(quantisation["certified"]["p50"]),
+        output["measured"],
+        output["certified"],
+        share(sum(stream["vacuous"] for stream in streams) / len(streams)),
+    ]
+    for key in ("attention", "attention_whole"):
+        for kind in ("measured", "certified"):
+            cells.append(share(layers(row[key], "", kind)) if row[key] else "-")
+    for kind in ("measured", "certified"):
+        whole = row["attention_whole"]
+        cells.append(format_number(layers(whole, "c_", kind)) if whole else "-")
+    return cells
+
+
+def limit_cells(row):
+    limits, decisions = row["projection"], row["decisions"]
+    cells = [row["row"], *(format_number(value) for value in (
+        limits["mean"], limits["mean_upper"]["betting"], limits["mean_upper"]["empirical_bernstein"],
+        limits["mean_upper"]["hoeffding"], row["largest_r2"], row["seed_formula"]["value"]))]
+    if decisions:
+        total = decisions["sequences"]
+        cells += [share(decisions[key] / total) for key in (
+            "disagreements", "certified_quantisation", "certified_fully")]
+        cells.append(share(decisions["task_distortion_upper"]))
+    return cells
+
+
+def markdown_table(titles, rows):
+    head = markdown_row(titles) + "|" + " --- |" + " ---: |" * (len(titles) - 1) + "\n"
+    return head + "".join(markdown_row(row) for row in rows)
+
+
+def certificates_table(report):
+    """What rounding does, measured and certified; what projection does, measured and statistical."""
+    certificates, data, machine = report["certificates"], report["dataset"], report["machine"]
+    rows = certificates["rows"]
+    attention = any(row["attention"] or row["attention_whole"] for row in rows)
+    titles = ["row", "sent numbers move: measured", "certified", "outputs move: measured", "certified",
+              "vacuous", "attention moves by rounding: measured", "certified",
+              "by projection and rounding: measured", "certified", "C: measured", "certified"]
+    cells = [certificate_cells(row) for row in rows]
+    if not attention:
+        titles, cells = titles[:6], [row[:6] for row in cells]
+    limits = ["row", "relative error: measured", "mean at most (betting)", "empirical Bernstein",
+              "Hoeffding", "R² at most", "seed formula (no bound)"]
+    if any(row["decisions"] for row in rows):
+        limits += ["decisions changed: measured", "certified against rounding", "certified fully",
+                   "changed at most"]
+    return (
+        markdown_table(titles, cells)
+        + "\n"
+        + markdown_table(limits, [limit_cells(row) for row in rows])
+        + f"\n{rows[0]['tokens']:,} tokens of {rows[0]['sequences']} held-out sequences, "
+        f"{sum(row['violations'] for row in rows)} bounds exceeded. Medians over tokens, streams, queries "
+        f"and layers. {data['sender']} to {data['receiver']}; relative errors of "
+        f"{rows[0]['projection']['documents']} documents; all {certificates['statements']} statistical "
+        f"limits hold together with {share(certificates['confidence'])} confidence. {machine['cpu']}, "
+        f"{machine['device']}, {machine['num_threads']} threads, LibTorch {machine['libtorch']}.\n"
+    )
+
+
+MAKERS = {"results": table, "ladder": ladder_table, "certificates": certificates_table}
 
 
 def fill(readme, results):
@@ -142,14 +233,14 @@ def fill(readme, results):
         if not path.is_file():
             raise SystemExit(f"{path} is missing, but README.md has a table of it")
         report = json.loads(path.read_text(encoding="utf-8"))
-        if match["kind"] == "ladder" and "ladder" not in report:
-            raise SystemExit(f"{path} holds no ladder, but README.md has a table of it")
+        if match["kind"] != "results" and match["kind"] not in report:
+            raise SystemExit(f"{path} holds no {match['kind']}, but README.md has a table of it")
         return match[1] + MAKERS[match["kind"]](report) + match[4]
 
     if len(MARKER.findall(readme)) != len(BLOCK.findall(readme)):
         raise SystemExit(
-            "README.md: a <!-- results:NAME --> or <!-- ladder:NAME --> is not closed by "
-            "<!-- /results --> or <!-- /ladder -->"
+            "README.md: a <!-- results:NAME -->, <!-- ladder:NAME --> or <!-- certificates:NAME --> is "
+            "not closed by <!-- /results -->, <!-- /ladder --> or <!-- /certificates -->"
         )
     return BLOCK.sub(replace, readme)
 

@@ -47,6 +47,30 @@ def ladder_report():
     }
 
 
+def certificates_report():
+    def percentiles(value):
+        return {"p50": value, "p95": value, "max": value}
+
+    def stream(measured, certified, vacuous):
+        return {"output_norm": 10.0, "measured": percentiles(measured),
+                "certified": percentiles(certified), "vacuous": vacuous}
+
+    attention = {"layers": [{"measured": percentiles(0.02), "certified": percentiles(None),
+                             "c_measured": percentiles(0.5), "c_certified": percentiles(40.0)}]}
+    row = {
+        "row": "v1", "tokens": 1024, "sequences": 4, "violations": 0, "largest_r2": 0.9,
+        "seed_formula": {"value": 5.76},
+        "quantisation": {"measured": percentiles(0.025), "certified": percentiles(0.046)},
+        "streams": [stream(1, 4, 0), stream(2, 12, 1), stream(3, None, 1)],
+        "projection": {"documents": 9, "mean": 0.3, "mean_upper": {
+            "betting": 0.35, "empirical_bernstein": 0.4, "hoeffding": 0.45}},
+        "attention": None, "attention_whole": attention,
+        "decisions": {"sequences": 4, "disagreements": 1, "certified_quantisation": 3,
+                      "certified_fully": 2, "task_distortion_upper": 0.8},
+    }
+    return report() | {"certificates": {"confidence": 0.95, "statements": 7, "rows": [row]}}
+
+
 class ResultsTableTest(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -94,6 +118,19 @@ class ResultsTableTest(unittest.TestCase):
         self.assertIn("40 held-out sequences of 9 documents", text)
         self.assertIn("sender's prefill (321 ms cold, 0 warm)", text)
         self.assertIn("| v1 | 2,109,440 |", text)
+
+    def test_certificates(self):
+        (self.path / "run.json").write_text(json.dumps(certificates_report()))
+        self.write_readme("<!-- certificates:run -->\n<!-- /certificates -->\n")
+        self.assertEqual(self.run_script().returncode, 0)
+        self.assertEqual(self.run_script("--check").returncode, 0)
+        text = (self.path / "README.md").read_text()
+        # Medians over three streams, of which one has no bound.
+        self.assertIn("| v1 | 2.5 % | 4.6 % | 20 % | 120 % | 66.7 % | - | - | 2 % | none | 0.500 | "
+                      "40.000 |\n", text)
+        self.assertIn("| v1 | 0.300 | 0.350 | 0.400 | 0.450 | 0.900 | 5.760 | 25 % | 75 % | 50 % | "
+                      "80 % |\n", text)
+        self.assertIn("1,024 tokens of 4 held-out sequences, 0 bounds exceeded", text)
 
     def test_report_without_ladder_is_named(self):
         self.write_readme("<!-- ladder:run -->\n<!-- /ladder -->\n")
