@@ -63,7 +63,7 @@ if [ $status -ne 0 ] && [ $status -ne $gate_not_met ]; then exit $status; fi
 "$kvalign" continue --config "$recipe" --packet "$runs/prefix.kvp" --tokens 24 \
   --checkpoint "$runs/v2/checkpoint.safetensors"
 cat >&2 <<EOF
-demo: $((SECONDS - start)) s after set-up. Report: $runs/ladder/report.md
+demo: $((SECONDS - start)) s after set-up. Report: $runs/ladder/report.html
 demo: nll is what the receiver (or the sender alone) pays, in nats a token, for the next 32 tokens of
 demo: a log of which it was given 128 tokens as the row says; text is re-reading them. The gate is
 demo: $([ $status -eq 0 ] && echo met || echo NOT met), as the sentence above explains.

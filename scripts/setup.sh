@@ -18,7 +18,7 @@ torch_wheels=(torch==2.11.0 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0
 # What LibTorch's CUDA library needs beyond the CUDA toolkit.
 cuda_wheels=(nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5 nvidia-cufile==1.15.1.6)
 # Independent implementations that the tests compare with, and the function-length check.
-oracle_wheels=(numpy==2.3.4 safetensors==0.6.2 tensorboard==2.20.0 lizard==1.17.31)
+oracle_wheels=(numpy==2.3.4 safetensors==0.6.2 tensorboard==2.20.0 jsonschema==4.26.0 lizard==1.17.31)
 # What scripts/tokenise.py makes token files with; jinja2 for chat templates.
 tokenise_wheels=(tokenizers==0.22.2 jinja2==3.1.6)
 venv_wheels=("${oracle_wheels[@]}" "${tokenise_wheels[@]}")

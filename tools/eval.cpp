@@ -71,7 +71,7 @@ int eval(const EvalRecipe& options, const Flags& flags) {
   }
   for (const std::string& warning : report.warnings) console.warning(warning);
   write_report(report, options.evaluate.output);
-  console.info("report.json and report.md are in " + options.evaluate.output);
+  console.info("report.json, report.md and report.html are in " + options.evaluate.output);
   flags.json ? print_result(to_json(report)) : print_result(to_text(report));
   return report.ladder && !report.ladder->gate.passed ? kGateNotMet : kDone;
 }
@@ -89,7 +89,7 @@ void add_eval(CLI::App& app, Command& chosen) {
       ->allow_extra_args(false);
   command
       ->add_option("--output", flags->output,
-                   "folder of report.json and report.md; default: the run folder")
+                   "folder of report.json, report.md and report.html; default: the run folder")
       ->type_name("DIR");
   command->callback([=, &chosen] {
     chosen = [=] {

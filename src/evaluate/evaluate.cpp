@@ -4,8 +4,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <stdexcept>
 
 #include "kvalign/core/device.h"
@@ -111,6 +113,20 @@ void fill_rows(Report& report, const std::vector<Row>& rows, const TestPass& pas
   }
 }
 
+// Of each run folder that tells how its checkpoint was trained, once.
+std::vector<TrainingCurve> training_curves(const std::vector<Row>& rows) {
+  std::vector<TrainingCurve> curves;
+  std::set<std::filesystem::path> seen;
+  for (const Row& row : rows) {
+    if (row.checkpoint.empty()) continue;
+    const auto log = std::filesystem::path(row.checkpoint).replace_filename("metrics.jsonl");
+    if (!std::filesystem::exists(log) || !seen.insert(log).second) continue;
+    TrainingCurve curve{row.name, read_training_points(log.string())};
+    if (!curve.points.empty()) curves.push_back(std::move(curve));
+  }
+  return curves;
+}
+
 ReportData describe_data(const PairedDataset& dataset, const Split& split,
                          int64_t skip_first_tokens) {
   const DatasetIndex& index = dataset.index();
@@ -192,6 +208,7 @@ Report evaluate(const Recipe& recipe, const EvaluateOptions& options,
   if (dataset->has_labels()) task = train_task(training, pass, recipe, report.warnings);
   if (task) report.task = task->summary(bootstrap);
   fill_rows(report, rows, pass, bootstrap, task);
+  report.training = training_curves(rows);
   return report;
 }
 

@@ -15,7 +15,7 @@ void EvaluateOptions::describe(OptionVisitor& visitor) {
                  .help = "rows beside them",
                  .one_of = {"mean", "truncate", "pad", "interpolate", "random"}},
                 baselines);
-  visitor.field({"output", "folder of report.json and report.md; empty: they are not written"},
+  visitor.field({"output", "folder of report.json, .md and .html; empty: they are not written"},
                 output);
   visitor.field({"bootstrap_resamples", "of the 95 % intervals", 1}, bootstrap_resamples);
   visitor.field({"worst_tokens", "how many are listed a row", 0}, worst_tokens);

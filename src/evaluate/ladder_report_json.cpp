@@ -10,13 +10,14 @@ namespace {
 using nlohmann::json;
 
 json to_json(const LadderScores& scores) {
-  return {{"nll", number(scores.nll)},
-          {"ppl", number(scores.ppl)},
-          {"top1", number(scores.top1)},
-          {"nats_per_byte", number(scores.nats_per_byte)}};
+  return {{"nll", number(scores.nll)},           {"nll_low", number(scores.nll_low)},
+          {"nll_high", number(scores.nll_high)}, {"ppl", number(scores.ppl)},
+          {"top1", number(scores.top1)},         {"nats_per_byte", number(scores.nats_per_byte)}};
 }
 
 json to_json(const LadderRow& row) {
+  json nll_by_position = json::array();
+  for (const double nll : row.nll_by_position) nll_by_position.push_back(number(nll));
   return {{"row", row.row},
           {"text", row.text},
           {"sinks", row.sinks},
@@ -26,6 +27,7 @@ json to_json(const LadderRow& row) {
           {"sequences", row.sequences},
           {"first16", to_json(row.first)},
           {"all", to_json(row.all)},
+          {"nll_by_position", nll_by_position},
           {"retention", number(row.retention)},
           {"retention_first16", number(row.retention_first)},
           {"kl", number(row.kl)},

@@ -7,118 +7,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
-#include <numeric>
 #include <optional>
 
+#include "score_table.h"
 #include "text_table.h"
 
 namespace kvalign {
 namespace {
-
-// What a difference of two rows counts: tokens where both predict the same ones, else bytes.
-enum class Unit { kToken, kByte };
-
-at::Tensor as_tensor(const std::vector<double>& values_Q) {
-  return at::tensor(values_Q, at::kDouble);
-}
-
-double sum_of(const std::vector<double>& values, TokenRange range) {
-  return std::accumulate(values.begin() + range.begin, values.begin() + range.end, 0.0);
-}
-
-// Answers questions about the rows of all sequences.
-class ScoreTable {
- public:
-  ScoreTable(const std::vector<LadderRowInfo>& rows, const std::vector<SequenceScores>& sequences,
-             const StatisticsOptions& options)
-      : rows_(rows), sequences_(sequences), options_(options) {}
-
-  LadderScores scores(size_t row, bool first_only) const {
-    double nats = 0, hits = 0, tokens = 0, window_nats = 0, bytes = 0;
-    for (const SequenceScores& sequence : sequences_) {
-      const RowScores& scores = sequence.rows[row];
-      const auto all = static_cast<int64_t>(scores.nll.size());
-      const int64_t count = first_only ? std::min(options_.first_tokens, all) : all;
-      nats += sum_of(scores.nll, {0, count});
-      hits += std::accumulate(scores.hits.begin(), scores.hits.begin() + count, 0.0);
-      tokens += static_cast<double>(count);
-      const ByteWindow& window = first_only ? sequence.first : sequence.all;
-      window_nats += sum_of(scores.nll, range(window, row));
-      bytes += static_cast<double>(window.bytes);
-    }
-    const double nll = nats / tokens;
-    return {.nll = nll,
-            .ppl = std::exp(nll),
-            .top1 = hits / tokens,
-            .nats_per_byte = bytes > 0 ? window_nats / bytes : kUndefined};
-  }
-
-  // Of each sequence, [Q]: over all tokens, or over the common bytes.
-  at::Tensor nats_Q(size_t row, Unit unit) const {
-    std::vector<double> values;
-    for (const SequenceScores& sequence : sequences_) {
-      const RowScores& scores = sequence.rows[row];
-      const TokenRange all{0, static_cast<int64_t>(scores.nll.size())};
-      values.push_back(sum_of(scores.nll, unit == Unit::kToken ? all : range(sequence.all, row)));
-    }
-    return as_tensor(values);
-  }
-
-  at::Tensor counts_Q(size_t row, Unit unit) const {
-    std::vector<double> values;
-    for (const SequenceScores& sequence : sequences_) {
-      values.push_back(static_cast<double>(unit == Unit::kToken
-                                               ? static_cast<int64_t>(sequence.rows[row].nll.size())
-                                               : sequence.all.bytes));
-    }
-    return as_tensor(values);
-  }
-
-  Unit unit_of(size_t row, size_t other) const {
-    const bool same_tokens = options_.one_tokenizer || (is_sender(row) == is_sender(other));
-    return same_tokens ? Unit::kToken : Unit::kByte;
-  }
-
-  double mean(size_t row, const std::function<double(const RowScores&)>& value) const {
-    double sum = 0;
-    for (const SequenceScores& sequence : sequences_) sum += value(sequence.rows[row]);
-    return sum / static_cast<double>(sequences_.size());
-  }
-
-  // Tokens that one row has right and the other has not.
-  int64_t only_right(size_t row, size_t other) const {
-    int64_t count = 0;
-    for (const SequenceScores& sequence : sequences_) {
-      const auto& hits = sequence.rows[row].hits;
-      const auto& other_hits = sequence.rows[other].hits;
-      for (size_t i = 0; i < hits.size(); ++i) count += hits[i] == 1 && other_hits[i] == 0;
-    }
-    return count;
-  }
-
-  // Mean over tokens of |nll(row) - nll(other)|.
-  double mean_absolute_difference(size_t row, size_t other) const {
-    double sum = 0, tokens = 0;
-    for (const SequenceScores& sequence : sequences_) {
-      const auto& nll = sequence.rows[row].nll;
-      const auto& other_nll = sequence.rows[other].nll;
-      for (size_t i = 0; i < nll.size(); ++i) sum += std::abs(nll[i] - other_nll[i]);
-      tokens += static_cast<double>(nll.size());
-    }
-    return sum / tokens;
-  }
-
- private:
-  bool is_sender(size_t row) const { return rows_[row].role == RowRole::kSenderAlone; }
-  TokenRange range(const ByteWindow& window, size_t row) const {
-    return is_sender(row) ? window.sender : window.receiver;
-  }
-
-  const std::vector<LadderRowInfo>& rows_;
-  const std::vector<SequenceScores>& sequences_;
-  const StatisticsOptions& options_;
-};
 
 size_t find_role(const std::vector<LadderRowInfo>& rows, RowRole role, const char* name) {
   const auto found = std::find_if(rows.begin(), rows.end(),
@@ -208,14 +103,22 @@ std::vector<LadderRow> rows_with_scores(const ScoreTable& table,
                       .reread = rows[i].reread,
                       .wire = rows[i].wire,
                       .bytes_per_token = bytes / static_cast<double>(options.prefix_tokens),
-                      .first = table.scores(i, /*first_only=*/true),
-                      .all = table.scores(i, /*first_only=*/false),
+                      .first = table.scores(i, TokenSpan::kFirst),
+                      .all = table.scores(i, TokenSpan::kAll),
                       .kl = table.mean(i, [](const RowScores& scores) { return scores.kl; })});
   }
   return filled;
 }
 
-// Retention, and each row against the sender alone and its floor.
+void fill_interval(const ScoreTable& table, const Bootstrap& bootstrap, size_t row, TokenSpan span,
+                   LadderScores& scores) {
+  const Interval nll = bootstrap.interval(bootstrap.sums(table.token_nats_Q(row, span)) /
+                                          bootstrap.sums(table.token_counts_Q(row, span)));
+  scores.nll_low = nll.low;
+  scores.nll_high = nll.high;
+}
+
+// Intervals, retention, and each row against the sender alone and its floor.
 void fill_comparisons(const ScoreTable& table, const std::vector<LadderRowInfo>& rows,
                       const std::vector<SequenceScores>& sequences,
                       const StatisticsOptions& options, LadderReport& report) {
@@ -226,6 +129,8 @@ void fill_comparisons(const ScoreTable& table, const std::vector<LadderRowInfo>&
   const size_t sender = find_role(rows, RowRole::kSenderAlone, "the sender alone");
   const size_t ceiling = find_role(rows, RowRole::kTrueCache, "the true cache");
   for (size_t i = 0; i < rows.size(); ++i) {
+    fill_interval(table, bootstrap, i, TokenSpan::kFirst, report.rows[i].first);
+    fill_interval(table, bootstrap, i, TokenSpan::kAll, report.rows[i].all);
     const size_t floor = best_floor(rows, report.rows, rows[i].reread, &LadderRow::all);
     report.rows[i].retention = retention(table, i, floor, ceiling);
     report.rows[i].retention_first =
@@ -299,9 +204,13 @@ void fill_statistics(const std::vector<LadderRowInfo>& rows,
   const ScoreTable table(rows, sequences, options);
   report.sequences = static_cast<int64_t>(sequences.size());
   report.rows = rows_with_scores(table, rows, options);
-  for (LadderRow& row : report.rows) row.sequences = report.sequences;
   const size_t text = find_role(rows, RowRole::kText, "text");
   const size_t ceiling = find_role(rows, RowRole::kTrueCache, "the true cache");
+  const size_t num_positions = sequences[0].rows[ceiling].nll.size();
+  for (size_t i = 0; i < report.rows.size(); ++i) {
+    report.rows[i].sequences = report.sequences;
+    report.rows[i].nll_by_position = table.nll_by_position(i, num_positions);
+  }
   report.floor = rows[best_floor(rows, report.rows, 0, &LadderRow::all)].row;
   const auto faults = ceiling_faults(table, text, ceiling, options.max_ceiling_difference);
   fill_comparisons(table, rows, sequences, options, report);

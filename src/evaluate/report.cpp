@@ -1,10 +1,11 @@
-// Writes the two files of a report. See report.h.
+// Writes the three files of a report. See report.h.
 #include "kvalign/evaluate/report.h"
 
 #include <filesystem>
 #include <stdexcept>
 
 #include "kvalign/core/files.h"
+#include "kvalign/evaluate/html_report.h"
 
 namespace kvalign {
 
@@ -15,8 +16,10 @@ void write_report(const Report& report, const std::string& folder) {
     throw std::runtime_error("write_report: cannot make the folder " + folder + ": " +
                              error.message());
   }
-  write_file_atomically(folder + "/report.json", to_json(report).dump(2) + "\n");
+  const nlohmann::json json = to_json(report);
+  write_file_atomically(folder + "/report.json", json.dump(2) + "\n");
   write_file_atomically(folder + "/report.md", to_markdown(report));
+  write_file_atomically(folder + "/report.html", to_html(json));
 }
 
 }  // namespace kvalign

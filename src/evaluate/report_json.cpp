@@ -75,6 +75,16 @@ json reconstruction(const Report& report) {
   return {{"rows", rows}, {"absent_rows", absent}, {"differences", differences}};
 }
 
+json to_json(const TrainingCurve& curve) {
+  json points = json::array();
+  for (const TrainingPoint& point : curve.points) {
+    points.push_back({{"step", point.step},
+                      {"loss", number(point.loss)},
+                      {"validation_loss", number(point.validation_loss)}});
+  }
+  return {{"row", curve.row}, {"unit", "step"}, {"points", points}};
+}
+
 json to_json(const ReportData& data) {
   return {{"folder", data.folder},
           {"sha256", data.sha256},
@@ -105,6 +115,7 @@ json to_json(const Report& report) {
                       {"true_cache", to_json(report.task->true_cache)},
                       {"majority_class", to_json(report.task->majority_class)}};
   }
+  for (const TrainingCurve& curve : report.training) result["training"].push_back(to_json(curve));
   if (report.ladder) add_to_json(*report.ladder, result);
   if (report.cost) add_to_json(*report.cost, result);
   return result;

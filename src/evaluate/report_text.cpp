@@ -26,7 +26,7 @@ TextTable headline_table(const Report& report) {
   if (report.task) header.emplace_back("task accuracy");
   TextTable table(header);
   for (const ReportRow& row : report.rows) {
-    std::vector<std::string> cells{row.row, with_commas(row.num_parameters)};
+    std::vector<std::string> cells{row.row, with_commas(std::to_string(row.num_parameters))};
     for (const NamedInterval& figure : row.headline) {
       cells.push_back(format_interval(figure.interval));
     }

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "number_text.h"
+
 namespace kvalign {
 namespace {
 
@@ -50,12 +52,6 @@ std::string scientific(double value) {
   const int decimals = std::abs(digit - std::round(digit)) < 1e-6 ? 0 : 2;
   const std::string factor = fixed(digit, decimals);
   return (factor == "1" ? "" : factor + " × ") + "10" + superscript(exponent);
-}
-
-std::string with_commas(std::string digits) {
-  const size_t end = std::min(digits.find('.'), digits.size());
-  for (size_t place = end; place > 3; place -= 3) digits.insert(place - 3, ",");
-  return digits;
 }
 
 std::vector<AxisTick> linear_ticks(double low, double high, bool whole) {

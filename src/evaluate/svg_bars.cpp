@@ -35,10 +35,7 @@ SvgAxis axis_of(const BarPlot& plot, const std::vector<PlotBar>& bars) {
   return SvgAxis(AxisScale::kLinear, values, kSideMargin, kPlotWidth - kSideMargin);
 }
 
-// The label above the bar at the left, the number at the right.
 void draw_bar(SvgCanvas& canvas, const SvgAxis& axis, const PlotBar& bar, double y) {
-  canvas.text({0, y + 11}, TextAnchor::kStart, "small halo", bar.label);
-  canvas.text({kPlotWidth, y + 11}, TextAnchor::kEnd, "small halo", bar.number);
   const double zero = axis.at(0), end = axis.at(bar.value), bar_y = y + kTextHeight + 1;
   canvas.rectangle({std::min(zero, end), bar_y}, std::abs(end - zero), kBarHeight, "bar series-0");
   if (std::isfinite(bar.low) && std::isfinite(bar.high)) {
@@ -61,15 +58,18 @@ std::string draw(const BarPlot& plot) {
     canvas.text({axis.at(line.value), y}, TextAnchor::kMiddle, "small", line.label);
     line_tops.push_back({axis.at(line.value), y + 3});
   }
-  y += 6;
-  const double bottom = y + kRowHeight * static_cast<double>(bars.size()) + 4;
-  canvas.x_axis(axis, y, bottom, plot.axis_title);
+  const double first = y + 6;
+  const auto row_y = [first](size_t row) { return first + kRowHeight * static_cast<double>(row); };
+  const double bottom = row_y(bars.size()) + 4;
+  canvas.x_axis(axis, first, bottom, plot.axis_title);
   canvas.line({kSideMargin, bottom}, {kPlotWidth - kSideMargin, bottom}, "axis");
-  for (const PlotBar& bar : bars) {
-    draw_bar(canvas, axis, bar, y);
-    y += kRowHeight;
-  }
+  for (size_t i = 0; i < bars.size(); ++i) draw_bar(canvas, axis, bars[i], row_y(i));
   for (const SvgPosition& top : line_tops) canvas.line(top, {top.x, bottom}, "reference");
+  for (size_t i = 0; i < bars.size(); ++i) {
+    const double y = row_y(i) + 11;
+    canvas.text({0, y}, TextAnchor::kStart, "small halo", bars[i].label);
+    canvas.text({kPlotWidth, y}, TextAnchor::kEnd, "small halo", bars[i].number);
+  }
   return canvas.finish(plot.title, plot.description, bottom + 2 * kTextHeight + 8);
 }
 

@@ -15,6 +15,7 @@ namespace {
 constexpr double kCharacterWidth = 6.6;
 constexpr double kMarkerRadius = 3.6;
 constexpr double kCap = 3;
+constexpr size_t kNumColours = 7;  // of plot_style(), the text's own among them
 
 // Tenths of a unit, without a trailing ".0".
 std::string tenths(double value) {
@@ -29,10 +30,6 @@ std::string tenths(double value) {
 // ` name="12.5"`
 std::string attribute(const char* name, double value) {
   return std::string(" ") + name + "=\"" + tenths(value) + "\"";
-}
-
-std::string series_class(size_t series) {
-  return "series-" + std::to_string(series % 7);
 }
 
 // Corners of the outline around the origin, for a radius of 1; a circle for none.
@@ -61,7 +58,8 @@ const Corners& marker_corners(size_t series) {
         {-.4, -.4}}},                                      // plus
       {{{-1.2, -.5}, {1.2, -.5}, {1.2, .5}, {-1.2, .5}}},  // bar
   }};
-  return kShapes[series % kShapes.size()];
+  // When the colours come again, they do with other shapes.
+  return kShapes[(series + series / kNumColours) % kShapes.size()];
 }
 
 }  // namespace
@@ -70,6 +68,10 @@ double text_width(const std::string& text) {
   return kCharacterWidth * std::count_if(text.begin(), text.end(), [](char c) {
            return (c & 0xc0) != 0x80;  // UTF-8 bytes that begin a character
          });
+}
+
+std::string series_class(size_t series) {
+  return "series-" + std::to_string(series % kNumColours);
 }
 
 std::vector<std::string> wrap_text(const std::string& text, double width) {

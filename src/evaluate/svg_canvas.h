@@ -9,8 +9,8 @@
 
 namespace kvalign {
 
-// In the units of the view box, which is shown 360 to 600 pixels wide.
-constexpr double kPlotWidth = 440;
+// In the units of the view box, which is shown 350 to 540 pixels wide.
+constexpr double kPlotWidth = 400;
 constexpr double kTextHeight = 15;
 
 // An estimate, wide rather than narrow: which font a reader has is not known here.
@@ -18,6 +18,9 @@ double text_width(const std::string& text);
 
 // Lines of whole words that fit `width`, if the words do.
 std::vector<std::string> wrap_text(const std::string& text, double width);
+
+// The class of plot_style() that has the series' colour.
+std::string series_class(size_t series);
 
 enum class TextAnchor { kStart, kMiddle, kEnd };
 
@@ -33,7 +36,7 @@ class SvgCanvas {
   void rectangle(SvgPosition corner, double width, double height, const std::string& kind);
   // Through all of them, in the colour of series number `series`.
   void path(const std::vector<SvgPosition>& points, size_t series, const char* kind);
-  // A shape and a colour of its own for each of seven series.
+  // In the series' shape and colour: 49 pairs.
   void marker(SvgPosition at, size_t series);
   // An interval with caps, upright or lying.
   void interval(SvgPosition from, SvgPosition to, const std::string& kind);

@@ -58,7 +58,7 @@ void draw_series(SvgCanvas& canvas, const Axes& axes, const PlotSeries& series, 
     }
     piece.clear();
   };
-  const std::string interval_kind = "interval series-" + std::to_string(number % 7);
+  const std::string interval_kind = "interval " + series_class(number);
   for (const PlotPoint& point : series.points) {
     if (!axes.x.shows(point.x) || !axes.y.shows(point.y)) {
       end_piece();
@@ -159,7 +159,7 @@ std::string plot_style() {
 --series-3:#cc79a7;--series-4:#e69f00;--series-5:#56b4e9}
 @media screen and (prefers-color-scheme:dark){
 :root{--page:#16181c;--series-0:#56b4e9;--series-5:#0072b2}}
-.plot{display:block;width:100%;max-width:38rem;height:auto;font:12px system-ui,sans-serif}
+.plot{display:block;width:100%;max-width:34rem;height:auto;font:12px system-ui,sans-serif}
 .plot text{fill:currentColor}
 .plot .title{font-weight:600}
 .plot .small{font-size:11px}

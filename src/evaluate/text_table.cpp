@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 namespace kvalign {
 namespace {
@@ -44,38 +43,6 @@ std::string TextTable::markdown() const {
     text += '\n';
   }
   return text;
-}
-
-std::string format_number(double value) {
-  if (!std::isfinite(value)) return "-";
-  const double size = std::abs(value);
-  const bool plain = size == 0 || (size >= 1e-3 && size < 1e3);
-  char text[32];
-  std::snprintf(text, sizeof(text), plain ? "%.4f" : "%.3g", value);
-  return text;
-}
-
-std::string format_short(double value) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.3g", value);
-  return text;
-}
-
-std::string with_commas(int64_t number) {
-  std::string text = std::to_string(number);
-  for (int64_t place = static_cast<int64_t>(text.size()) - 3; place > 0; place -= 3) {
-    text.insert(place, ",");
-  }
-  return text;
-}
-
-std::string with_prefix(double value, const std::string& unit) {
-  constexpr const char* kPrefixes[] = {"n", "µ", "m", "", "k", "M", "G", "T", "P", "E"};
-  constexpr int kNone = 3, kLast = 9;
-  int prefix = kNone;
-  while (value != 0 && std::abs(value) < 0.9995 && prefix > 0) value *= 1000, --prefix;
-  while (std::abs(value) >= 999.5 && prefix < kLast) value /= 1000, ++prefix;
-  return format_short(value) + " " + kPrefixes[prefix] + unit;
 }
 
 std::string format_interval(const Interval& interval) {

@@ -1,11 +1,11 @@
 // A table of texts, for a terminal or for Markdown. Private to evaluate/.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "kvalign/evaluate/bootstrap.h"
+#include "number_text.h"
 
 namespace kvalign {
 
@@ -23,18 +23,6 @@ class TextTable {
  private:
   std::vector<std::vector<std::string>> lines_;
 };
-
-// Four decimals, or three digits where those say nothing; "-" where undefined.
-std::string format_number(double value);
-
-// Three digits: "0.0123", "1.23e-05".
-std::string format_short(double value);
-
-// 2109440 -> "2,109,440".
-std::string with_commas(int64_t number);
-
-// Three digits with a prefix of the SI: 3.31e-6 and "s" give "3.31 µs".
-std::string with_prefix(double value, const std::string& unit);
 
 // "0.8123 [0.8011, 0.8240]"; the figure alone where there is no interval.
 std::string format_interval(const Interval& interval);

@@ -10,6 +10,7 @@
 
 #include "kvalign/core/files.h"
 #include "kvalign/dataset/generator.h"
+#include "kvalign/evaluate/html_report.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "tests/support/python.h"
@@ -216,6 +217,22 @@ TEST_F(EvaluateTest, ProgressEndsWithTheLastBatch) {
   EXPECT_EQ(done, all);
 }
 
+TEST_F(EvaluateTest, TrainingIsReadOnceFromBesideTheCheckpoints) {
+  generate(flat_options());
+  options_.checkpoints = {"a=" + save("a", recipe_.split), "b=" + save("b", recipe_.split)};
+  EXPECT_TRUE(evaluate(recipe_, options_).training.empty());
+  std::ofstream(folder_.file("metrics.jsonl")) << "{\"event\":\"closed_form\"}\n";
+  EXPECT_TRUE(evaluate(recipe_, options_).training.empty());
+  std::ofstream(folder_.file("metrics.jsonl"))
+      << "{\"event\":\"train_step\",\"step\":10,\"loss\":0.5}\n";
+  const Report report = evaluate(recipe_, options_);
+  ASSERT_EQ(report.training.size(), 1);
+  EXPECT_EQ(report.training[0].row, "a");
+  EXPECT_EQ(report.training[0].points.at(0).loss, 0.5);
+  std::ofstream(folder_.file("metrics.jsonl")) << "[]\n";
+  EXPECT_THROWS_WITH(evaluate(recipe_, options_), "metrics.jsonl, line 1: expected a JSON object");
+}
+
 TEST_F(EvaluateTest, WarnsOfOtherSinks) {
   generate(flat_options());
   options_.checkpoints = {"v1=" + save("a", recipe_.split, 3)};
@@ -271,12 +288,13 @@ TEST_F(EvaluateTest, RefusesWhatItCannotEvaluate) {
   EXPECT_THROWS_WITH(evaluate(recipe_, options_), "the test split holds no sequence");
 }
 
-TEST_F(EvaluateTest, WritesBothFiles) {
+TEST_F(EvaluateTest, WritesThreeFiles) {
   generate(flat_options());
   const Report report = evaluate(recipe_, options_);
   write_report(report, folder_.file("a/b"));
   EXPECT_EQ(nlohmann::json::parse(read_file(folder_.file("a/b/report.json"))), to_json(report));
   EXPECT_EQ(read_file(folder_.file("a/b/report.md")), to_markdown(report));
+  EXPECT_EQ(read_file(folder_.file("a/b/report.html")), to_html(to_json(report)));
   std::ofstream(folder_.file("file")) << "in the way";
   EXPECT_THROWS_WITH(write_report(report, folder_.file("file/b")), "cannot make the folder");
 }

@@ -14,7 +14,12 @@ namespace {
 using ::testing::HasSubstr;
 
 LadderReport two_rows() {
-  const LadderScores scores{.nll = 1.25, .ppl = 3.49, .top1 = 0.5, .nats_per_byte = 0.3125};
+  const LadderScores scores{.nll = 1.25,
+                            .nll_low = 1,
+                            .nll_high = 1.5,
+                            .ppl = 3.49,
+                            .top1 = 0.5,
+                            .nats_per_byte = 0.3125};
   LadderReport report{.tokens = "tokens.safetensors",
                       .tokens_sha256 = "abc",
                       .sender = "small",
@@ -38,6 +43,7 @@ LadderReport two_rows() {
                   .sequences = 40,
                   .first = scores,
                   .all = scores,
+                  .nll_by_position = {1.5, kUndefined},
                   .retention = 0.714,
                   .retention_first = 0.652,
                   .kl = 0.2,
@@ -75,6 +81,9 @@ TEST(LadderReport, Json) {
   EXPECT_EQ(row["bytes_per_token"], 12288);
   EXPECT_EQ(row["sequences"], 40);
   EXPECT_EQ(row["first16"]["nll"], 1.25);
+  EXPECT_EQ(row["first16"]["nll_low"], 1);
+  EXPECT_EQ(row["all"]["nll_high"], 1.5);
+  EXPECT_EQ(row["nll_by_position"], (nlohmann::json{1.5, nullptr}));
   EXPECT_EQ(row["all"]["ppl"], 3.49);
   EXPECT_EQ(row["all"]["top1"], 0.5);
   EXPECT_EQ(row["retention"], 0.714);

@@ -81,6 +81,40 @@ TEST(LadderStatistics, FiguresOfARow) {
   EXPECT_EQ(report.documents, 8);
 }
 
+TEST(LadderStatistics, NllHasAnIntervalOverDocuments) {
+  const LadderReport report = report_of(kGood);
+  for (const LadderScores& scores : {report.rows[kProjectedRow].all, report.rows[kSender].first}) {
+    EXPECT_LT(scores.nll_low, scores.nll);
+    EXPECT_GT(scores.nll_high, scores.nll);
+    // 1.96 standard deviations of the mean of 8 draws from {0, .3, .6, 0, .3, .6, 0, .3}.
+    const double half =
+        1.96 * std::sqrt((3 * 0.09 + 2 * 0.36) / 8 - 0.2625 * 0.2625) / std::sqrt(8);
+    EXPECT_NEAR(scores.nll_high - scores.nll_low, 2 * half, 0.25 * half);
+  }
+  LadderReport one;
+  fill_statistics(kRows, scores_of(kGood, 1), options(), one);
+  EXPECT_TRUE(std::isnan(one.rows[kText].all.nll_low));
+}
+
+TEST(LadderStatistics, NllByPositionIsAMeanOverSequences) {
+  std::vector<SequenceScores> sequences = scores_of(kGood, 2);
+  sequences[0].rows[kProjectedRow].nll[3] = 5;
+  sequences[1].rows[kProjectedRow].nll[3] = 6;
+  sequences[1].all.sender = {0, 16};
+  sequences[1].rows[kSender].nll.resize(18);
+  sequences[1].rows[kSender].hits.resize(18);
+  LadderReport report;
+  fill_statistics(kRows, sequences, options(), report);
+  const std::vector<double>& projected = report.rows[kProjectedRow].nll_by_position;
+  ASSERT_EQ(projected.size(), 20);
+  EXPECT_DOUBLE_EQ(projected[2], 1.4 + 0.15);
+  EXPECT_EQ(projected[3], 5.5);
+  const std::vector<double>& sender = report.rows[kSender].nll_by_position;
+  ASSERT_EQ(sender.size(), 20);
+  EXPECT_DOUBLE_EQ(sender[17], 2.2 + 0.15);
+  EXPECT_TRUE(std::isnan(sender[18]));  // which one sequence lacks
+}
+
 TEST(LadderStatistics, RetentionHasTheFloorOfItsOwnReread) {
   const LadderReport report = report_of(kGood);
   EXPECT_EQ(report.floor, "wrong document");

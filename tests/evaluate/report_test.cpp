@@ -126,6 +126,15 @@ TEST(Report, Json) {
   EXPECT_FALSE(json.contains("task"));
 }
 
+TEST(Report, JsonOfTraining) {
+  Report report = two_rows();
+  EXPECT_FALSE(to_json(report).contains("training"));
+  report.training = {{"v1", {{.step = 10, .loss = 0.5}, {.step = 20, .validation_loss = 0.75}}}};
+  EXPECT_EQ(to_json(report)["training"], nlohmann::json::parse(R"([{"row": "v1", "unit": "step",
+      "points": [{"step": 10, "loss": 0.5, "validation_loss": null},
+                 {"step": 20, "loss": null, "validation_loss": 0.75}]}])"));
+}
+
 TEST(Report, TaskHasItsOwnSectionAndColumn) {
   Report report = two_rows();
   report.task = TaskSummary{.num_classes = 2, .true_cache = {0.9, 0.8, 1}, .majority_class = {0.5}};

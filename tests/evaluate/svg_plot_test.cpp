@@ -8,6 +8,7 @@
 #include <regex>
 
 #include "src/evaluate/markup.h"
+#include "src/evaluate/svg_canvas.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {
@@ -112,7 +113,7 @@ TEST(SvgPlot, EverythingStandsInsideTheFrame) {
   const std::regex number(R"re(\b(?:x|x1|x2|cx|y|y1|y2|cy)="(-?[\d.]+)")re");
   for (std::sregex_iterator found(svg.begin(), svg.end(), number), end; found != end; ++found) {
     EXPECT_GE(std::stod((*found)[1]), 0) << found->str();
-    EXPECT_LE(std::stod((*found)[1]), 440) << found->str();
+    EXPECT_LE(std::stod((*found)[1]), kPlotWidth) << found->str();
   }
 }
 
@@ -150,14 +151,14 @@ TEST(SvgBars, BeginAtZeroAndKeepTheirOrder) {
   EXPECT_EQ(count_of(svg, "class=\"reference\""), 1);
   EXPECT_LT(svg.find("first"), svg.find("second"));
   EXPECT_THAT(svg, Not(HasSubstr("left out")));
-  // 0 stands at 12, 4.16 at 428: a bar of 4 is twice one of 2.
-  EXPECT_THAT(svg, HasSubstr("x=\"12\" y=\"56\" width=\"200\""));
-  EXPECT_THAT(svg, HasSubstr("x=\"12\" y=\"86\" width=\"400\""));
+  // 0 stands at 12, 4.16 at 388: a bar of 4 is twice one of 2.
+  EXPECT_THAT(svg, HasSubstr("x=\"12\" y=\"56\" width=\"180.8\""));
+  EXPECT_THAT(svg, HasSubstr("x=\"12\" y=\"86\" width=\"361.5\""));
 }
 
 TEST(SvgBars, NegativeOnesGoToTheLeftOfZero) {
   const std::string svg = draw(BarPlot{.title = "t", .bars = {{"a", "", -1}, {"b", "", 1}}});
-  EXPECT_THAT(svg, HasSubstr("width=\"192.6\""));
+  EXPECT_THAT(svg, HasSubstr("width=\"174.1\""));
 }
 
 }  // namespace

@@ -179,6 +179,7 @@ class Runs(Case):
         report = json.loads((run / "report.json").read_text())
         self.assertEqual(report["schema"], 1)
         self.assertTrue((run / "report.md").read_text())
+        self.assertIn("Training of", (run / "report.html").read_text())
         as_json = self.run_to(0, *self.arguments("eval", name, run.name), "--json").stdout
         self.assertEqual(json.loads(as_json)["reconstruction"], report["reconstruction"])
 

@@ -135,6 +135,7 @@ ladder:
         self.assertEqual(report["ladder"][0]["sequences"], 8)
         self.assertIn("reconstruction", report)
         self.assertIn("# Ladder: llama to qwen3", (self.folder / "report/report.md").read_text())
+        self.assertIn("The gate is NOT met", (self.folder / "report/report.html").read_text())
         as_json = json.loads(self.run_to(3, "eval", "--output", self.folder / "report",
                                          "--json").stdout)
         self.assertEqual(as_json["differences"], report["differences"])

@@ -14,7 +14,7 @@ struct KVALIGN_API EvaluateOptions {
   /// Paths, or `name=path` to name the row; otherwise a row is named by the checkpoint's folder.
   std::vector<std::string> checkpoints;
   std::vector<std::string> baselines = {"mean", "truncate", "pad", "interpolate", "random"};
-  std::string output;  ///< folder of report.json and report.md; empty: they are not written
+  std::string output;  ///< folder of report.json, .md and .html; empty: they are not written
   int64_t bootstrap_resamples = 2000;
   int64_t worst_tokens = 10;
   int64_t batch_tokens = 2048;

@@ -20,6 +20,8 @@ constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
 /// tokens; nats_per_byte covers the same bytes in every row.
 struct LadderScores {
   double nll = kUndefined;  ///< nats a token
+  /// Its 95 % interval, bootstrap over documents; NaN of fewer than two.
+  double nll_low = kUndefined, nll_high = kUndefined;
   double ppl = kUndefined;  ///< exp(nll)
   double top1 = kUndefined;
   double nats_per_byte = kUndefined;
@@ -49,6 +51,9 @@ struct LadderRow {
   int64_t sequences = 0;
   LadderScores first = {};  ///< over the first 16 predicted tokens
   LadderScores all = {};
+  /// Mean nll of the first, second, ... predicted token, as many as the true cache's row has; NaN
+  /// where a sequence has none there. The sender's own tokens where it has a tokenizer of its own.
+  std::vector<double> nll_by_position = {};
   /// (floor - x) / (floor - true cache) of the nll: 1 is the true cache, 0 the floor: the best of
   /// the rows that carry nothing of this context.
   double retention = kUndefined;

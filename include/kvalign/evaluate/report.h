@@ -1,5 +1,5 @@
-// What an evaluation found, and its three forms: report.json for machines, report.md for people, a
-// table for a terminal. Holds results only; evaluate.h computes them.
+// What an evaluation found, and its forms: report.json for machines, report.md and report.html
+// (html_report.h) for people, a table for a terminal. Holds results only; evaluate.h computes them.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 #include "kvalign/evaluate/cost_report.h"
 #include "kvalign/evaluate/ladder_report.h"
 #include "kvalign/evaluate/machine.h"
+#include "kvalign/evaluate/training_curve.h"
 #include "kvalign/evaluate/worst_tokens.h"
 #include "kvalign/format/export.h"
 
@@ -93,13 +94,14 @@ struct Report {
   std::vector<RowDifference> differences = {};  ///< of the first row to every other
   std::optional<TaskSummary> task = {};
   std::optional<LadderReport> ladder = {};
-  std::optional<CostReport> cost = {};  ///< of the ladder's rows
+  std::optional<CostReport> cost = {};       ///< of the ladder's rows
+  std::vector<TrainingCurve> training = {};  ///< of the run folders that have a metrics.jsonl
   std::vector<std::string> warnings = {};
 };
 
 /// Schema 1: {"schema", "recipe", "evaluate", "machine", "dataset", "warnings", "reconstruction":
-/// {"rows", "absent_rows", "differences"}, "task"} and the keys of add_to_json in ladder_report.h
-/// and cost_report.h. NaN is null.
+/// {"rows", "absent_rows", "differences"}, "task", "training"} and the keys of add_to_json in
+/// ladder_report.h and cost_report.h; results/report.schema.json says all of it. NaN is null.
 KVALIGN_API nlohmann::json to_json(const Report& report);
 
 /// The ladder; headline table, differences, a table a checkpoint of its layers, worst tokens,
@@ -109,7 +111,8 @@ KVALIGN_API std::string to_markdown(const Report& report);
 /// The headline table in aligned columns, and what must be said of it; then the ladder.
 KVALIGN_API std::string to_text(const Report& report);
 
-/// Makes `folder` where needed and writes report.json and report.md, each in one step.
+/// Makes `folder` where needed and writes report.json, report.md and report.html, each in one
+/// step.
 /// Throws std::runtime_error naming the path.
 KVALIGN_API void write_report(const Report& report, const std::string& folder);
 

@@ -1,0 +1,43 @@
+// Numbers as text. See number_text.h.
+#include "number_text.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdio>
+
+namespace kvalign {
+
+std::string format_number(double value) {
+  if (!std::isfinite(value)) return "-";
+  const double size = std::abs(value);
+  const bool plain = size == 0 || (size >= 1e-3 && size < 1e3);
+  char text[32];
+  std::snprintf(text, sizeof(text), plain ? "%.4f" : "%.3g", value);
+  return text;
+}
+
+std::string format_short(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.3g", value);
+  return text;
+}
+
+std::string with_prefix(double value, const std::string& unit) {
+  constexpr const char* kPrefixes[] = {"n", "µ", "m", "", "k", "M", "G", "T", "P", "E"};
+  constexpr int kNone = 3, kLast = 9;
+  int prefix = kNone;
+  while (value != 0 && std::abs(value) < 0.9995 && prefix > 0) value *= 1000, --prefix;
+  while (std::abs(value) >= 999.5 && prefix < kLast) value /= 1000, ++prefix;
+  return format_short(value) + " " + kPrefixes[prefix] + unit;
+}
+
+std::string with_commas(std::string digits) {
+  const size_t begin = digits.find_first_of("0123456789");
+  for (size_t place = std::min(digits.find('.'), digits.size()); place > begin + 3; place -= 3) {
+    digits.insert(digits.begin() + static_cast<std::ptrdiff_t>(place) - 3, ',');
+  }
+  return digits;
+}
+
+}  // namespace kvalign

@@ -1,0 +1,46 @@
+// A fresh report follows results/report.schema.json, by Python's jsonschema.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "kvalign/evaluate/evaluate.h"
+#include "tests/support/python.h"
+#include "tiny_ladder.h"
+
+namespace kvalign::testing {
+namespace {
+
+// Exits with 0 where the file follows the schema.
+constexpr const char* kValidate = R"(
+import json, sys, jsonschema
+schema, report = (json.load(open(path)) for path in sys.argv[1:])
+jsonschema.Draft202012Validator.check_schema(schema)
+errors = list(jsonschema.Draft202012Validator(schema).iter_errors(report))
+for error in errors: print(error.json_path, error.message)
+sys.exit(len(errors) > 0)
+)";
+
+TEST(ReportSchema, AFreshReportFollowsIt) {
+  KVALIGN_SKIP_WITHOUT_PYTHON();
+  TinyLadder tiny("llama", "qwen3");
+  tiny.save_checkpoint_of(/*identity=*/false);
+  std::ofstream(tiny.folder.file("metrics.jsonl"))
+      << R"({"event":"train_step","step":10,"loss":0.5})"
+      << "\n";
+  Report report = evaluate(tiny.recipe, tiny.evaluate);
+  const Ladder ladder = tiny.open();
+  report.ladder = ladder.climb();
+  report.ladder->gates = ladder.check_identity();
+  const std::string path = tiny.folder.file("report.json");
+  const std::string arguments = KVALIGN_SOURCE_DIR "/results/report.schema.json " + path;
+  nlohmann::json json = to_json(report);
+  EXPECT_EQ(json["ladder"][0]["nll_by_position"].size(), tiny.options.continuation_tokens);
+  std::ofstream(path) << json;
+  EXPECT_EQ(run_python(kValidate, arguments), 0);
+  json["ladder"][0].erase("wire");
+  std::ofstream(path) << json;
+  EXPECT_NE(run_python(kValidate, arguments), 0);
+}
+
+}  // namespace
+}  // namespace kvalign::testing
