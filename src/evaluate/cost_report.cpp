@@ -24,8 +24,8 @@ void add_to_json(const CostReport& report, nlohmann::json& json) {
 std::string to_markdown(const CostReport& report) {
   TextTable table(estimate_header());
   for (const TransferEstimate& row : report.rows) table.add(estimate_cells(row));
-  return "## Estimated cost of a prompt of " + with_commas(report.prompt_tokens) + " tokens\n\n" +
-         table.markdown() + "\n" + markdown_list(estimate_notes(report.setting));
+  return "## Estimated cost of a prompt of " + with_commas(std::to_string(report.prompt_tokens)) +
+         " tokens\n\n" + table.markdown() + "\n" + markdown_list(estimate_notes(report.setting));
 }
 
 }  // namespace kvalign

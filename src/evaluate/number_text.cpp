@@ -23,6 +23,15 @@ std::string format_short(double value) {
   return text;
 }
 
+std::string with_prefix(double value, const std::string& unit) {
+  constexpr const char* kPrefixes[] = {"n", "µ", "m", "", "k", "M", "G", "T", "P", "E"};
+  constexpr int kNone = 3, kLast = 9;
+  int prefix = kNone;
+  while (value != 0 && std::abs(value) < 0.9995 && prefix > 0) value *= 1000, --prefix;
+  while (std::abs(value) >= 999.5 && prefix < kLast) value /= 1000, ++prefix;
+  return format_short(value) + " " + kPrefixes[prefix] + unit;
+}
+
 std::string with_commas(std::string digits) {
   const size_t begin = digits.find_first_of("0123456789");
   for (size_t place = std::min(digits.find('.'), digits.size()); place > begin + 3; place -= 3) {

@@ -12,6 +12,9 @@ std::string format_number(double value);
 // Three digits: "0.0123", "1.23e-05".
 std::string format_short(double value);
 
+// Three digits with a prefix of the SI: 3.31e-6 and "s" give "3.31 µs".
+std::string with_prefix(double value, const std::string& unit);
+
 // "2109440.5" -> "2,109,440.5"
 std::string with_commas(std::string digits);
 std::string with_commas(int64_t number);

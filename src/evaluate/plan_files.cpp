@@ -95,7 +95,7 @@ void write_plan(const Plan& plan, const std::string& folder) {
     throw std::runtime_error("write_plan: cannot make the folder " + folder + ": " +
                              error.message());
   }
-  const std::string longest = with_commas(longest_prompt(plan)) + " tokens";
+  const std::string longest = with_commas(std::to_string(longest_prompt(plan))) + " tokens";
   const std::string link = with_prefix(plan.setting.link_bits_per_second, "bit/s");
   write_file_atomically(folder + "/plan.json", to_json(plan).dump(2) + "\n");
   write_file_atomically(folder + "/plan.md", to_markdown(plan));

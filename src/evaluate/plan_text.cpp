@@ -7,8 +7,12 @@
 namespace kvalign {
 namespace {
 
+std::string count_text(int64_t count) {
+  return with_commas(std::to_string(count));
+}
+
 std::string tokens_text(double tokens) {
-  return with_commas(static_cast<int64_t>(tokens)) + " tokens";
+  return count_text(static_cast<int64_t>(tokens)) + " tokens";
 }
 
 // "at no bandwidth", "above 3.2 Gbit/s".
@@ -51,11 +55,11 @@ TextTable table_of(const PromptPlan& prompt) {
 
 std::string notes(const Plan& plan) {
   std::string text = estimate_notes(plan.setting);
-  text += "Models: " + plan.sender + " (" + with_commas(plan.sender_parameters) +
-          " parameters) to " + plan.receiver + " (" + with_commas(plan.receiver_parameters) +
+  text += "Models: " + plan.sender + " (" + count_text(plan.sender_parameters) +
+          " parameters) to " + plan.receiver + " (" + count_text(plan.receiver_parameters) +
           "). Cache projected by " + plan.cache_projector + ", " +
-          with_commas(plan.cache_projector_parameters) + " parameters; latents by " +
-          plan.latent_projector + ", " + with_commas(plan.latent_projector_parameters) + ".\n";
+          count_text(plan.cache_projector_parameters) + " parameters; latents by " +
+          plan.latent_projector + ", " + count_text(plan.latent_projector_parameters) + ".\n";
   text += "Text: " + format_short(plan.text_bytes_per_token) + " bytes a token (" +
           plan.text_bytes_source + "). Lengths of a prompt are looked for up to " +
           tokens_text(kLongestPrompt) +

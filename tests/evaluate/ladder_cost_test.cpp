@@ -36,8 +36,8 @@ TEST(LadderCost, RowsThatSendSomethingAndTheText) {
     EXPECT_EQ(row.bytes_sent, counted) << row.name;
     EXPECT_GT(row.seconds_total(), 0.02) << row.name;  // the link's latency
   }
-  EXPECT_THAT(names, ::testing::ElementsAre("text", "latent + sinks", "latent + sinks + last 3",
-                                            "latent", "cache + sinks"));
+  EXPECT_THAT(names, ::testing::ElementsAre("text", "latent + sinks", "latent",
+                                            "latent + sinks + last 3", "cache + sinks"));
   const auto steps = [&](size_t row) {
     std::vector<std::string> texts;
     for (const StepEstimate& step : cost.rows[row].steps) {
@@ -47,7 +47,7 @@ TEST(LadderCost, RowsThatSendSomethingAndTheText) {
   };
   const std::string prompt = std::to_string(tiny.options.prefix_tokens);
   EXPECT_THAT(steps(0), ::testing::ElementsAre("receiver: prefill of " + prompt + " tokens"));
-  EXPECT_THAT(steps(2), ::testing::ElementsAre("sender: encoder", "receiver: decoder",
+  EXPECT_THAT(steps(3), ::testing::ElementsAre("sender: encoder", "receiver: decoder",
                                                "receiver: prefill of the sinks",
                                                "receiver: reading of 4 tokens"));
   EXPECT_THAT(steps(4),

@@ -144,7 +144,8 @@ TEST(LadderReport, Markdown) {
                               "| 0.008 |\n"));
   EXPECT_THAT(text, HasSubstr("| text | sender alone | -1.0000 [-2.0000, -0.5000] nats a byte | - "
                               "| - | - |\n"));
-  EXPECT_THAT(text, HasSubstr("| v1 + sinks | 10.4 | 2.0 | 5.0 |\n| sender alone | - | - | 4.4 |"));
+  EXPECT_THAT(text, HasSubstr("| v1 + sinks | 10.4 | 2.0 | 5.0 | 20.5 | - | 9.0 |\n| sender alone "
+                              "| - | - | 4.4 | - | - | - |"));
   EXPECT_THAT(text, HasSubstr("- `v1 + sinks`: linear\n"));
 }
 

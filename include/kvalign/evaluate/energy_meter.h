@@ -24,9 +24,9 @@ class EnergyCounter;
 class KVALIGN_API EnergyMeter {
  public:
   /// Looks for counters, in this order: a Jetson's rails, which hold all of the module; for work on
-  /// a GPU its NVML counter, and RAPL where there is one; else RAPL. Where a counter of these
-  /// cannot be read, or the machine has several GPUs, which CUDA and NVML number in different ways,
-  /// nothing is measured: half of the energy is no energy.
+  /// a GPU its NVML counter, and RAPL beside it where that can be read; else RAPL. source() says
+  /// which it is. Nothing is measured where some package or rail of several cannot be read, and
+  /// where the machine has several GPUs, which CUDA and NVML number in different ways.
   static EnergyMeter open(const EnergyMeterOptions& options = {});
   ~EnergyMeter();
   EnergyMeter(EnergyMeter&&) noexcept;
