@@ -44,13 +44,4 @@ std::string with_commas(int64_t number) {
   return with_commas(std::to_string(number));
 }
 
-std::string with_prefix(double value, const std::string& unit) {
-  constexpr const char* kPrefixes[] = {"n", "µ", "m", "", "k", "M", "G", "T", "P", "E"};
-  constexpr int kNone = 3, kLast = 9;
-  int prefix = kNone;
-  while (value != 0 && std::abs(value) < 0.9995 && prefix > 0) value *= 1000, --prefix;
-  while (std::abs(value) >= 999.5 && prefix < kLast) value /= 1000, ++prefix;
-  return format_short(value) + " " + kPrefixes[prefix] + unit;
-}
-
 }  // namespace kvalign

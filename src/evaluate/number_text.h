@@ -19,7 +19,4 @@ std::string with_prefix(double value, const std::string& unit);
 std::string with_commas(std::string digits);
 std::string with_commas(int64_t number);
 
-// Three digits with a prefix of the SI: 3.31e-6 and "s" give "3.31 µs".
-std::string with_prefix(double value, const std::string& unit);
-
 }  // namespace kvalign
