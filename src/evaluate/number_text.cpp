@@ -29,7 +29,8 @@ std::string with_prefix(double value, const std::string& unit) {
   int prefix = kNone;
   while (value != 0 && std::abs(value) < 0.9995 && prefix > 0) value *= 1000, --prefix;
   while (std::abs(value) >= 999.5 && prefix < kLast) value /= 1000, ++prefix;
-  return format_short(value) + " " + kPrefixes[prefix] + unit;
+  const std::string suffix = kPrefixes[prefix] + unit;
+  return format_short(value) + (suffix.empty() ? "" : " " + suffix);
 }
 
 std::string with_commas(std::string digits) {

@@ -28,7 +28,7 @@ KvGeometry geometry(const std::string& model, int64_t num_layers, int64_t head_d
           .num_layers = num_layers,
           .num_kv_heads = 2,
           .head_dim = head_dim,
-          .rope = RopeOptions{}};
+          .rope = RopeOptions{.rotary_dim = head_dim}};
 }
 
 class PacketCertificateTest : public ::testing::Test {

@@ -38,8 +38,8 @@ TEST(Fp8HalfWidths, SayNothingOfTheLargestCodeOfAnEarlierScale) {
   const at::Tensor scales = at::full({1, 1}, 0.5f);
   const Fp8HalfWidths earlier = fp8_half_widths(codes_STD, scales, wire, 1, ScaleOrigin::kEarlier);
   EXPECT_EQ(earlier.num_unbounded, 2);
-  EXPECT_TRUE(
-      earlier.half_widths_STD.isinf().equal(at::tensor({1, 0, 1, 0}, at::kBool).view({1, 2, 2})));
+  EXPECT_TRUE(earlier.half_widths_STD.isinf().equal(
+      at::tensor({1, 0, 1, 0}).to(at::kBool).view({1, 2, 2})));
   EXPECT_EQ(fp8_half_widths(codes_STD, scales, wire, 1, ScaleOrigin::kOwnAmax).num_unbounded, 0);
 }
 
