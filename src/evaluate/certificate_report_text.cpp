@@ -159,7 +159,8 @@ constexpr const char* kCertificateDefinitions = R"(
 - vacuous: share of tokens and streams whose certified bound is at least the output's own norm: a cache of
   zeros would satisfy it too. It holds, and says nothing.
 - RMS model: what uniform rounding errors would make on average; no bound.
-- relative error: |true - projected| / |true| of a document, clipped at 1; "mean at most" by betting.
+- relative error: |true - projected| / |true| of a document, mean over streams, clipped at 1; "mean at most"
+  by betting.
 - R² at most: what no projector of this form can exceed on a sample of these tokens, whatever its training.
 - MSE floor: the same for one stream, as mean squared error of an element.
 - attention: change of a layer's attention output / that output, under the queries that the receiver asks

@@ -66,19 +66,20 @@ Sample draw_sample(const CertifyOptions& options, const CertifyContext& context)
   return sample;
 }
 
-// Relative error of each document, clipped at 1; sequences of one document are one sample.
+// Of each document the mean over streams of the relative error, clipped at 1; sequences of one
+// document are one sample.
 ProjectionLimits limits_of(const ErrorSums& errors, const TestPass& pass, double confidence) {
-  std::map<int64_t, std::pair<double, double>> documents;  // sums of |error|^2 and |true|^2
-  const std::vector<double> error_Q = to_list(errors.squared_error_QR.sum(1));
-  const std::vector<double> norm_Q = to_list(pass.targets.squared_norm_QR.sum(1));
-  for (size_t q = 0; q < error_Q.size(); ++q) {
-    documents[pass.documents[q]].first += error_Q[q];
-    documents[pass.documents[q]].second += norm_Q[q];
+  std::map<int64_t, std::vector<int64_t>> documents;  // places of their sequences
+  for (size_t q = 0; q < pass.documents.size(); ++q) {
+    documents[pass.documents[q]].push_back(static_cast<int64_t>(q));
   }
   ProjectionLimits limits;
   std::vector<double> samples;
-  for (const auto& [document, sums] : documents) {
-    const double error = std::sqrt(sums.first / sums.second);
+  for (const auto& [document, places] : documents) {
+    const at::Tensor places_Q = at::tensor(places, at::kLong);
+    const at::Tensor ratio_R = errors.squared_error_QR.index_select(0, places_Q).sum(0) /
+                               pass.targets.squared_norm_QR.index_select(0, places_Q).sum(0);
+    const double error = ratio_R.sqrt().nanmean().item<double>();
     limits.clipped += error > 1;
     samples.push_back(std::min(error, 1.0));
   }

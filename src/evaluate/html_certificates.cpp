@@ -131,11 +131,11 @@ void add_projection(FiguresTable& table, const json& row) {
   table.add("R² that no projector of this form exceeds here", "–", cell_of(row, "largest_r2"));
   if (row.at("projection").is_null()) return;
   const json &projection = row.at("projection"), &upper = projection.at("mean_upper");
-  table.add("relative error of a sequence, mean; by betting", cell_of(projection, "mean"), "–",
+  table.add("relative error of a document, mean; by betting", cell_of(projection, "mean"), "–",
             cell_of(upper, "betting"));
   table.add_statistical("the same by empirical Bernstein", cell_of(upper, "empirical_bernstein"));
   table.add_statistical("the same by Hoeffding", cell_of(upper, "hoeffding"));
-  table.add_statistical("relative error that 95 % of sequences stay below",
+  table.add_statistical("relative error that 95 % of documents stay below",
                         cell_of(projection, "tolerance"));
 }
 
@@ -232,8 +232,8 @@ std::string counts_sentence(const json& row) {
                      " bounds that a measurement exceeds.";
   if (row.at("projection").is_null()) return text;
   const json& projection = row.at("projection");
-  return text + " Relative errors of sequences: " + cell_of(projection, "documents") +
-         " documents were drawn, " + cell_of(projection, "clipped") + " clipped at 1.";
+  return text + " Relative errors of documents: " + cell_of(projection, "documents") +
+         " were drawn, " + cell_of(projection, "clipped") + " clipped at 1.";
 }
 
 std::string seed_sentence(const json& row) {

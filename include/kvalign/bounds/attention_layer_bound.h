@@ -19,8 +19,8 @@ namespace kvalign {
 
 /// One key and value head and how far it may move.
 struct KvHead {
-  Eigen::MatrixXd keys, values;            // [T, H]
-  Eigen::VectorXd key_norms, value_norms;  // [T]
+  Eigen::MatrixXd keys, values;                      // [T, H]
+  Eigen::VectorXd key_norms, value_norms;            // [T]
   std::optional<Eigen::MatrixXd> moved_values = {};  // [T, H], as in HeadPerturbation
 };
 

@@ -51,7 +51,8 @@ struct DecisionFigures {
   double degradation_upper = 1;      ///< statistical, paired: accuracy on true caches minus ours
 };
 
-/// Relative error of whole sequences, clipped at 1 (no better than zeros): statistical.
+/// Of a document: mean over streams of |true - projected| / |true|, clipped at 1 (no better than
+/// zeros). Statistical.
 struct ProjectionLimits {
   double mean = 0;        ///< measured
   double mean_upper = 1;  ///< betting

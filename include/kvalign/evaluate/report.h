@@ -97,7 +97,7 @@ struct Report {
   std::optional<CertificateReport> certificates = {};
   std::optional<LadderReport> ladder = {};
   std::vector<TrainingCurve> training = {};  ///< of the run folders that have a metrics.jsonl
-  std::optional<CostReport> cost = {};  ///< of the ladder's rows
+  std::optional<CostReport> cost = {};       ///< of the ladder's rows
   std::vector<std::string> warnings = {};
 };
 
