@@ -4,21 +4,23 @@
 A table stands between the lines  <!-- results:NAME -->  and  <!-- /results -->  and shows the
 reconstruction in results/NAME.json (the report.json of `kvalign eval`); one between
 <!-- ladder:NAME -->  and  <!-- /ladder -->  shows its ladder, and one between <!-- certificates:NAME -->
-and  <!-- /certificates -->  what it proves. Without arguments the tables are
+and  <!-- /certificates -->  what it proves. One between  <!-- plan:NAME -->  and  <!-- /plan -->  quotes
+results/plans/NAME.json, what `kvalign plan --json` printed. Without arguments the tables are
 rewritten; with --check nothing is written, and the exit code is 1 where README and results disagree.
 """
 
 import argparse
 import json
+import math
 import re
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
-    r"(<!-- (?P<kind>results|ladder|certificates):(?P<name>[\w.-]+) -->\n).*?(<!-- /(?P=kind) -->)", re.DOTALL
+    r"(<!-- (?P<kind>results|ladder|certificates|plan):(?P<name>[\w.-]+) -->\n).*?(<!-- /(?P=kind) -->)", re.DOTALL
 )
-MARKER = re.compile(r"<!-- (?:results|ladder|certificates):[\w.-]+ -->")
+MARKER = re.compile(r"<!-- (?:results|ladder|certificates|plan):[\w.-]+ -->")
 TITLES = {
     "r2": "R²",
     "r2_keys": "R² keys",
@@ -139,8 +141,16 @@ def median(values):
 
 
 def share(value):
-    """A share in percent, three digits; "none" for a bound that is infinite."""
-    return "none" if value is None else f"{100 * value:.3g} %"
+    """A share in percent, three digits."""
+    return f"{100 * value:.3g} %"
+
+
+def bound(value):
+    """A share that is an upper bound, rounded upwards; "none" where it is infinite."""
+    if value is None:
+        return "none"
+    unit = 10.0 ** (math.floor(math.log10(value)) - 2) if value > 0 else 1
+    return share(math.ceil(value / unit) * unit)
 
 
 def ratio(value, norm):
@@ -152,23 +162,26 @@ def layers(attention, quantity, kind):
     return median([layer[f"{quantity}{kind}"]["p50"] for layer in attention["layers"]])
 
 
+KINDS = (("measured", share), ("certified", bound))
+
+
 def certificate_cells(row):
     quantisation, streams = row["quantisation"], row["streams"]
     output = {
-        kind: share(median([ratio(stream[kind]["p50"], stream["output_norm"]) for stream in streams]))
-        for kind in ("measured", "certified")
+        kind: shown(median([ratio(stream[kind]["p50"], stream["output_norm"]) for stream in streams]))
+        for kind, shown in KINDS
     }
     cells = [
         row["row"],
         share(quantisation["measured"]["p50"]),
-        share(quantisation["certified"]["p50"]),
+        bound(quantisation["certified"]["p50"]),
         output["measured"],
         output["certified"],
         share(sum(stream["vacuous"] for stream in streams) / len(streams)),
     ]
     for key in ("attention", "attention_whole"):
-        for kind in ("measured", "certified"):
-            cells.append(share(layers(row[key], "", kind)) if row[key] else "-")
+        for kind, shown in KINDS:
+            cells.append(shown(layers(row[key], "", kind)) if row[key] else "-")
     for kind in ("measured", "certified"):
         whole = row["attention_whole"]
         cells.append(format_number(layers(whole, "c_", kind)) if whole else "-")
@@ -184,7 +197,7 @@ def limit_cells(row):
         total = decisions["sequences"]
         cells += [share(decisions[key] / total) for key in (
             "disagreements", "certified_quantisation", "certified_fully")]
-        cells.append(share(decisions["task_distortion_upper"]))
+        cells.append(bound(decisions["task_distortion_upper"]))
     return cells
 
 
@@ -222,25 +235,34 @@ def certificates_table(report):
     )
 
 
-MAKERS = {"results": table, "ladder": ladder_table, "certificates": certificates_table}
+def plan_quote(plan):
+    """What the plan says of each prompt, word for word."""
+    return "".join(
+        f"> **{prompt['prompt_tokens']:,} tokens.** {prompt['conclusion']}\n>\n"
+        for prompt in plan["prompts"]).removesuffix(">\n")
+
+
+MAKERS = {"results": table, "ladder": ladder_table, "certificates": certificates_table,
+          "plan": plan_quote}
 
 
 def fill(readme, results):
     """`readme` with every table made anew. Raises SystemExit for one that cannot be."""
 
     def replace(match):
-        path = results / (match["name"] + ".json")
+        folder = results / "plans" if match["kind"] == "plan" else results
+        path = folder / (match["name"] + ".json")
         if not path.is_file():
             raise SystemExit(f"{path} is missing, but README.md has a table of it")
         report = json.loads(path.read_text(encoding="utf-8"))
-        if match["kind"] != "results" and match["kind"] not in report:
+        if match["kind"] in ("ladder", "certificates") and match["kind"] not in report:
             raise SystemExit(f"{path} holds no {match['kind']}, but README.md has a table of it")
         return match[1] + MAKERS[match["kind"]](report) + match[4]
 
     if len(MARKER.findall(readme)) != len(BLOCK.findall(readme)):
         raise SystemExit(
-            "README.md: a <!-- results:NAME -->, <!-- ladder:NAME --> or <!-- certificates:NAME --> is "
-            "not closed by <!-- /results -->, <!-- /ladder --> or <!-- /certificates -->"
+            "README.md: a <!-- results:NAME -->, <!-- ladder:NAME -->, <!-- certificates:NAME --> or "
+            "<!-- plan:NAME --> is not closed by <!-- /results -->, <!-- /ladder --> and so on"
         )
     return BLOCK.sub(replace, readme)
 

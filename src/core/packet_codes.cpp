@@ -42,11 +42,11 @@ at::Tensor scales_of(ByteView bytes, PacketScales scales) {
 
 PacketCodes packet_codes(std::string_view packet) {
   ByteView input{reinterpret_cast<const uint8_t*>(packet.data()), packet.size()};
-  check_packet_status(check_packet(input));
+  check_packet_status(check_packet(input), "packet_codes");
   PacketReader reader;
   PacketPreamble preamble;
-  check_packet_status(reader.open(input));
-  check_packet_status(reader.preamble(input, preamble));
+  check_packet_status(reader.open(input), "packet_codes");
+  check_packet_status(reader.preamble(input, preamble), "packet_codes");
   const PacketHeader& header = reader.header();
   if (header.element != PacketElement::kE4M3FN && header.element != PacketElement::kE5M2) {
     throw std::invalid_argument(
@@ -64,7 +64,7 @@ PacketCodes packet_codes(std::string_view packet) {
   std::vector<at::Tensor> token_scales;
   while (reader.chunks_left() > 0) {
     PacketChunk chunk;
-    check_packet_status(reader.next_chunk(input, chunk));
+    check_packet_status(reader.next_chunk(input, chunk), "packet_codes");
     std::memcpy(codes, chunk.codes.data, chunk.codes.size);
     codes += chunk.codes.size;
     token_scales.push_back(scales_of(chunk.scales, header.scales));
@@ -72,6 +72,8 @@ PacketCodes packet_codes(std::string_view packet) {
   result.codes_MTW = codes_TMW.transpose(0, 1).contiguous();
   if (header.scales == PacketScales::kNone) {
     result.scales_MX = at::ones({shape.streams, 1});
+  } else if (coded_tokens == 0) {
+    result.scales_MX = at::empty({shape.streams, 0});
   } else if (preamble.static_scales.size > 0) {
     result.scales_MX = scales_of(preamble.static_scales, header.scales).view({shape.streams, -1});
   } else {

@@ -82,11 +82,11 @@ void decode_chunk(const PacketHeader& header, ByteView static_scales, const Pack
 DecodedPacket decode_packet(std::string_view packet) {
   ByteView input{reinterpret_cast<const uint8_t*>(packet.data()), packet.size()};
   // The whole of it first: a header alone must not decide how much memory is taken.
-  check_packet_status(check_packet(input));
+  check_packet_status(check_packet(input), "decode_packet");
   PacketReader reader;
   PacketPreamble preamble;
-  check_packet_status(reader.open(input));
-  check_packet_status(reader.preamble(input, preamble));
+  check_packet_status(reader.open(input), "decode_packet");
+  check_packet_status(reader.preamble(input, preamble), "decode_packet");
   DecodedPacket decoded;
   decoded.header = reader.header();
   decoded.bytes = packet_bytes_by_part(reader.header(), reader.layout());
@@ -98,14 +98,14 @@ DecodedPacket decode_packet(std::string_view packet) {
   auto* values = decoded.values_TMW.data_ptr<float>();
   while (reader.chunks_left() > 0) {
     PacketChunk chunk;
-    check_packet_status(reader.next_chunk(input, chunk));
+    check_packet_status(reader.next_chunk(input, chunk), "decode_packet");
     decode_chunk(decoded.header, preamble.static_scales, chunk, values);
     values += chunk.num_tokens * shape.streams * shape.width;
     const std::vector<int32_t> ids = ids_of(chunk.token_ids);
     decoded.token_ids.insert(decoded.token_ids.end(), ids.begin(), ids.end());
   }
   ByteView reread;
-  check_packet_status(reader.finish(input, reread));
+  check_packet_status(reader.finish(input, reread), "decode_packet");
   decoded.reread_token_ids = ids_of(reread);
   return decoded;
 }

@@ -11,9 +11,9 @@
 
 namespace kvalign {
 
-inline void check_packet_status(PacketStatus status) {
+inline void check_packet_status(PacketStatus status, const char* where) {
   if (status != PacketStatus::kOk) {
-    throw std::invalid_argument(std::string("decode_packet: ") + packet_status_text(status));
+    throw std::invalid_argument(std::string(where) + ": " + packet_status_text(status));
   }
 }
 

@@ -6,13 +6,13 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <stdexcept>
 
 #include "kvalign/core/packet_tensors.h"
 #include "kvalign/core/sha256.h"
+#include "kvalign/dataset/dataset_index.h"
 #include "kvalign/evaluate/stream_certificate.h"
 #include "kvalign/ops/fp8_half_widths.h"
 #include "kvalign/ops/fp8_quantizer.h"
@@ -23,29 +23,8 @@
 namespace kvalign {
 namespace {
 
-std::vector<double> to_list(const at::Tensor& values) {
-  const at::Tensor flat = values.to(at::kDouble).flatten().contiguous();
-  return {flat.const_data_ptr<double>(), flat.const_data_ptr<double>() + flat.numel()};
-}
-
 at::Tensor norms(const at::Tensor& values, at::IntArrayRef dimensions) {
   return at::linalg_vector_norm(values.to(at::kDouble), 2, dimensions);
-}
-
-std::string wire_name(const Fp8Wire& wire) {
-  for (const std::string& name : fp8_wire_names()) {
-    const Fp8Wire other = parse_fp8_wire(name);
-    if (other.format == wire.format && other.granularity == wire.granularity) return name;
-  }
-  return "";
-}
-
-// "keys.0" .. as datasets name them; "cache" if flat.
-std::string stream_name(const KvGeometry& geometry, int64_t stream) {
-  if (is_flat(geometry)) return "cache";
-  const bool keys = stream < geometry.num_layers;
-  return (keys ? "keys." : "values.") +
-         std::to_string(keys ? stream : stream - geometry.num_layers);
 }
 
 std::vector<PacketStreamCertificate> certify_streams(const KvProjector& projector,
@@ -57,13 +36,16 @@ std::vector<PacketStreamCertificate> certify_streams(const KvProjector& projecto
                                                               : module.forward(decoded_GTF);
   const at::Tensor norm_RT = norms(outputs_RTD, {2});
   const int64_t num_streams = outputs_RTD.size(0);
+  const std::vector<std::string> names =
+      stream_names(is_flat(projector.receiver()) ? DatasetLayout::kFlat : DatasetLayout::kLayers,
+                   projector.receiver());
   std::vector<PacketStreamCertificate> streams;
   for (int64_t stream = 0; stream < num_streams; ++stream) {
     const int64_t group = stream / (num_streams / decoded_GTF.size(0));
     const at::Tensor certified_T = certified_bounds(make_stream_certificate(module, stream),
                                                     decoded_GTF[group], half_widths_GTF[group]);
     streams.push_back(
-        {.stream = stream_name(projector.receiver(), stream),
+        {.stream = names[static_cast<size_t>(stream)],
          .output_norm = percentiles_of(to_list(norm_RT[stream])).p50,
          .certified = percentiles_of(to_list(certified_T)),
          .vacuous = certified_T.ge(norm_RT[stream]).to(at::kDouble).mean().item<double>()});
@@ -92,6 +74,9 @@ KvProjector projector_for(const PacketCodes& packet, const std::string& checkpoi
 
 PacketCertificate certify_packet(std::string_view packet, const std::string& checkpoint) {
   const PacketCodes codes = packet_codes(packet);
+  require_of_packet(codes.codes_MTW.size(1) > 0,
+                    "expected tokens that travel as numbers, got sinks and re-read tokens alone, "
+                    "of which there is nothing to certify");
   const Fp8Wire wire{.format = codes.format, .granularity = codes.granularity};
   const bool latent = codes.header.content == PacketContent::kLatent;
   const int64_t num_kv_heads = latent ? 1 : codes.header.num_kv_heads;
@@ -101,7 +86,7 @@ PacketCertificate certify_packet(std::string_view packet, const std::string& che
                                                own ? ScaleOrigin::kOwnAmax : ScaleOrigin::kEarlier);
   const at::Tensor decoded_MTW = decode_packet(packet).values_TMW.transpose(0, 1).contiguous();
   const at::Tensor unbounded_T = widths.half_widths_STD.isinf().any(2).any(0);
-  PacketCertificate result{.wire = wire_name(wire),
+  PacketCertificate result{.wire = fp8_wire_name(wire),
                            .latent = latent,
                            .tokens = decoded_MTW.size(1),
                            .uncertified = widths.num_unbounded,
@@ -117,24 +102,12 @@ PacketCertificate certify_packet(std::string_view packet, const std::string& che
   return result;
 }
 
-namespace {
-
-nlohmann::json finite(double value) {
-  return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr);
-}
-
-nlohmann::json percentiles_json(const Percentiles& values) {
-  return {{"p50", finite(values.p50)}, {"p95", finite(values.p95)}, {"max", finite(values.max)}};
-}
-
-}  // namespace
-
 nlohmann::json to_json(const PacketCertificate& certificate) {
   nlohmann::json streams = nlohmann::json::array();
   for (const PacketStreamCertificate& stream : certificate.streams) {
     streams.push_back({{"stream", stream.stream},
-                       {"output_norm", finite(stream.output_norm)},
-                       {"certified", percentiles_json(stream.certified)},
+                       {"output_norm", stream.output_norm},
+                       {"certified", to_json(stream.certified)},
                        {"vacuous", stream.vacuous}});
   }
   return {{"wire", certificate.wire},
@@ -142,7 +115,7 @@ nlohmann::json to_json(const PacketCertificate& certificate) {
           {"tokens", certificate.tokens},
           {"uncertified", certificate.uncertified},
           {"uncertified_tokens", certificate.uncertified_tokens},
-          {"certified_relative", percentiles_json(certificate.relative)},
+          {"certified_relative", to_json(certificate.relative)},
           {"streams", streams}};
 }
 

@@ -136,7 +136,7 @@ void AttentionCertificate::observe(const ReceiverQueries& queries, const CacheMo
       const Measured moved(std::hypot(norm_of(to.keys_TNH.narrow(0, first, count) - keys),
                                       norm_of(to.values_TNH.narrow(0, first, count) - values)) /
                            std::hypot(norm_of(keys), norm_of(values)));
-      observations.violations += !holds(change, bound);
+      observations.violations += !holds(change, bound);  // NaN is one
       observations.measured[l].push_back(change.value() / output.value());
       observations.certified[l].push_back(bound.value() / output.value());
       if (moved.value() == 0) continue;  // nothing that could be amplified
@@ -147,7 +147,8 @@ void AttentionCertificate::observe(const ReceiverQueries& queries, const CacheMo
 }
 
 AttentionFigures AttentionCertificate::figures(const Observations& observations) {
-  AttentionFigures figures{.queries = observations.queries, .layers = {}};
+  AttentionFigures figures{
+      .queries = observations.queries, .left_out = observations.left_out, .layers = {}};
   for (size_t l = 0; l < observations.measured.size(); ++l) {
     const auto& binding = observations.binding[l];
     const auto most = std::max_element(binding.begin(), binding.end()) - binding.begin();

@@ -45,6 +45,7 @@ class AttentionCertificate {
     std::vector<std::vector<double>> measured, certified, c_measured, c_certified;  // [L] lists
     std::vector<std::array<int64_t, 4>> binding;                                    // [L], of A-D
     int64_t queries = 0, violations = 0;
+    int64_t left_out = 0;  // sequences with an infinite bound, by the caller
   };
   void observe(const ReceiverQueries& queries, const CacheMove& move,
                Observations& observations) const;

@@ -2,6 +2,7 @@
 #include "kvalign/evaluate/break_even.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace kvalign {
 
@@ -33,6 +34,11 @@ BreakEven break_even_bandwidth(const TransferEstimate& transfer, const TransferE
 
 BreakEven break_even_tokens(int64_t shortest, int64_t longest,
                             const std::function<bool(int64_t tokens)>& is_faster) {
+  if (shortest < 1) {
+    throw std::invalid_argument(
+        "break_even_tokens: expected a shortest prompt of at least 1, got " +
+        std::to_string(shortest));
+  }
   const bool at_shortest = is_faster(shortest);
   int64_t same = shortest, changed = shortest;
   while (changed < longest && is_faster(changed) == at_shortest) {

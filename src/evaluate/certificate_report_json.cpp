@@ -10,12 +10,6 @@ namespace {
 
 using nlohmann::json;
 
-json to_json(const Percentiles& percentiles) {
-  return {{"p50", number(percentiles.p50)},
-          {"p95", number(percentiles.p95)},
-          {"max", number(percentiles.max)}};
-}
-
 json to_json(const StreamCertificateFigures& figures) {
   return {{"stream", figures.stream},
           {"output_norm", number(figures.output_norm)},
@@ -37,12 +31,13 @@ json to_json(const std::optional<AttentionFigures>& figures) {
                       {"c_certified", to_json(layer.c_certified)},
                       {"binding", std::string(1, layer.binding)}});
   }
-  return {{"queries", figures->queries}, {"layers", layers}};
+  return {{"queries", figures->queries}, {"left_out", figures->left_out}, {"layers", layers}};
 }
 
 json to_json(const std::optional<DecisionFigures>& figures) {
   if (!figures) return nullptr;
   return {{"sequences", figures->sequences},
+          {"documents", figures->documents},
           {"classes", figures->classes},
           {"certified_quantisation", figures->certified_quantisation},
           {"certified_fully", figures->certified_fully},

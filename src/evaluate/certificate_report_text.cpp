@@ -12,12 +12,22 @@ namespace kvalign {
 namespace {
 
 std::string percent(double share) {
-  if (std::isinf(share)) return "none";
   return std::isnan(share) ? "-" : format_short(100 * share) + " %";
 }
 
+// A bound in three digits is rounded upwards, so that what is printed is one, too.
+double rounded_up(double value) {
+  if (!std::isfinite(value) || value <= 0) return value;
+  const double unit = std::pow(10.0, std::floor(std::log10(value)) - 2);
+  return std::ceil(value / unit) * unit;
+}
+
 std::string bound(double value) {
-  return std::isinf(value) ? "none" : format_short(value);
+  return std::isinf(value) ? "none" : format_short(rounded_up(value));
+}
+
+std::string bound_percent(double share) {
+  return std::isinf(share) ? "none" : percent(rounded_up(share));
 }
 
 // The median over streams of one of their figures.
@@ -46,9 +56,10 @@ TextTable wire_table(const CertificateReport& report) {
                    "output: measured", "certified ", "vacuous", "violations"});
   for (const CertificateRow& row : report.rows) {
     table.add({row.row, row.wire, std::to_string(row.tokens),
-               percent(row.quantisation_measured.p50), percent(row.quantisation_certified.p50),
-               percent(row.quantisation_model), percent(over_streams(row, relative_measured)),
-               percent(over_streams(row, relative_certified)), percent(vacuous_share(row)),
+               percent(row.quantisation_measured.p50),
+               bound_percent(row.quantisation_certified.p50), percent(row.quantisation_model),
+               percent(over_streams(row, relative_measured)),
+               bound_percent(over_streams(row, relative_certified)), percent(vacuous_share(row)),
                std::to_string(row.violations)});
   }
   return table;
@@ -60,8 +71,8 @@ TextTable projection_table(const CertificateReport& report) {
   for (const CertificateRow& row : report.rows) {
     if (!row.projection) continue;
     const ProjectionLimits& limits = *row.projection;
-    table.add({row.row, format_short(limits.mean), format_short(limits.mean_upper),
-               format_short(limits.mean_upper_bernstein), format_short(limits.mean_upper_hoeffding),
+    table.add({row.row, format_short(limits.mean), bound(limits.mean_upper),
+               bound(limits.mean_upper_bernstein), bound(limits.mean_upper_hoeffding),
                bound(limits.tolerance), std::to_string(limits.documents),
                format_short(row.largest_r2)});
   }
@@ -79,9 +90,9 @@ TextTable decision_table(const CertificateReport& report) {
       return percent(static_cast<double>(count) / static_cast<double>(decisions.sequences));
     };
     table.add({row.row, std::to_string(decisions.sequences), percent(decisions.base_distortion),
-               share(decisions.disagreements), percent(decisions.task_distortion_upper),
+               share(decisions.disagreements), bound_percent(decisions.task_distortion_upper),
                share(decisions.certified_quantisation), share(decisions.certified_fully),
-               share(decisions.correct_and_certified), percent(decisions.degradation_upper)});
+               share(decisions.correct_and_certified), bound_percent(decisions.degradation_upper)});
   }
   return table;
 }
@@ -113,12 +124,13 @@ std::string attention_section(const CertificateRow& row, const char* title,
                    "C certified p50", "C certified p95", "least bound"});
   for (const AttentionLayerFigures& layer : figures->layers) {
     table.add({std::to_string(layer.layer), percent(layer.measured.p50),
-               percent(layer.certified.p50), format_short(layer.c_measured.p50),
+               bound_percent(layer.certified.p50), format_short(layer.c_measured.p50),
                format_short(layer.c_measured.p95), bound(layer.c_certified.p50),
                bound(layer.c_certified.p95), std::string(1, layer.binding)});
   }
   return "\n### Attention after " + row.row + ", " + title + " (" +
-         std::to_string(figures->queries) + " queries)\n\n" + table.markdown();
+         std::to_string(figures->queries) + " queries; " + std::to_string(figures->left_out) +
+         " sequences left out for infinite bounds)\n\n" + table.markdown();
 }
 
 std::string seed_line(const CertificateReport& report) {
@@ -160,20 +172,21 @@ constexpr const char* kCertificateDefinitions = R"(
   zeros would satisfy it too. It holds, and says nothing.
 - RMS model: what uniform rounding errors would make on average; no bound.
 - relative error: |true - projected| / |true| of a document, mean over streams, clipped at 1; "mean at most"
-  by betting.
-- R² at most: what no projector of this form can exceed on a sample of these tokens, whatever its training.
+  by betting. Of the row as it is evaluated: its cache is rounded where the checkpoint names a wire.
+- R² at most: pooled over streams, what no projector of this form can exceed on a sample of at most 2,048 held-out
+  tokens, whatever its training (measured).
 - MSE floor: the same for one stream, as mean squared error of an element.
 - attention: change of a layer's attention output / that output, under the queries that the receiver asks
   after the true cache. "rounding": P(x) against P(x_hat), from codes alone; "projection and rounding": the true
   cache against P(x_hat), both known. C: the same / relative change of the keys and values that are read.
-- certified against rounding: decisions that no cache with these codes would change; certified fully: proved
+- "at most" and the changed decisions count one sequence a document. certified against rounding: decisions that no cache with these codes would change; certified fully: proved
   equal to those on the true cache by distances alone. violations: measured above certified; must be 0.
 )";
 
 }  // namespace
 
 std::string to_text(const CertificateReport& report) {
-  if (report.rows.empty()) return absent_lines(report);
+  if (report.rows.empty()) return absent_lines(report) + gate_line(report);
   std::string text = wire_table(report).aligned() + "\n" + projection_table(report).aligned();
   if (has_decisions(report)) text += "\n" + decision_table(report).aligned();
   return text + "\n" + limits_line(report) + seed_line(report) + absent_lines(report) +
@@ -182,7 +195,7 @@ std::string to_text(const CertificateReport& report) {
 
 std::string to_markdown(const CertificateReport& report) {
   std::string text = "## Certificates\n\n";
-  if (report.rows.empty()) return text + markdown_list(absent_lines(report));
+  if (report.rows.empty()) return text + markdown_list(gate_line(report) + absent_lines(report));
   text += markdown_list(gate_line(report) + limits_line(report) + seed_line(report) +
                         absent_lines(report)) +
           "\nWhat rounding on the wire does:\n\n" + wire_table(report).markdown() +

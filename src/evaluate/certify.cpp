@@ -60,7 +60,8 @@ Sample draw_sample(const CertifyOptions& options, const CertifyContext& context)
     sample.places.push_back(places);
     targets.push_back(batch.receiver_RTD.index_select(1, places).to(at::kDouble));
     sample.tokens.offsets.push_back(sample.tokens.offsets.back() + places.numel());
-    sample.tokens.labels.push_back(dataset.label(sequence).value_or(-1));
+    sample.tokens.documents.push_back(dataset.document(sequence));
+    if (context.task) sample.tokens.labels.push_back(dataset.label(sequence).value());
   }
   sample.tokens.target_RTD = at::cat(targets, 1);
   return sample;
@@ -109,32 +110,32 @@ void fill_floors(CertificateRow& result, const Row& row, const RankFloors& floor
   for (size_t r = 0; r < result.streams.size(); ++r) {
     result.streams[r].floor = floors.stream(static_cast<int64_t>(r), dimensions);
   }
-  // One space for all streams only where all are made of the same numbers.
-  const bool shared = projector.options().kind != "mlp" && projector.shape().num_groups == 1;
+  // One space for all streams only where all are made of the same numbers, and nothing that differs
+  // from stream to stream, as a norm's divisor does, comes after.
+  const ProjectorOptions& options = projector.options();
+  const bool shared =
+      options.kind != "mlp" && options.norm == "none" && projector.shape().num_groups == 1;
   if (shared) result.largest_r2 = floors.largest_r2(dimensions);
 }
 
-CertificateRow certify_tokens(const Row& row, const CertifyOptions& options,
-                              const CertifyContext& context, const Sample& sample,
-                              const RankFloors& floors, double confidence) {
+CertificateRow certify_tokens(const Row& row, const std::vector<StreamCertificate>& certificates,
+                              const CertifyOptions& options, const CertifyContext& context,
+                              const Sample& sample, const RankFloors& floors, double confidence) {
   std::vector<SentTokens> parts;
   for (size_t b = 0; b < sample.sequences.size(); ++b) {
     parts.push_back(select_tokens(
         send_tokens(row, parse_fp8_wire(options.wire), sample.sender_STd[b]), sample.places[b]));
   }
   const SentTokens sent = join_tokens(parts);
-  const RowMoves moves = certify_row(row, sent, [&](int64_t done, int64_t total) {
-    if (context.data.progress) context.data.progress("certificates of " + row.name, done, total);
-  });
+  const RowMoves moves = certify_row(row, certificates, sent);
   CertificateRow result{.row = row.name,
                         .text = row.text,
                         .wire = row.wire.empty() ? options.wire : row.wire,
                         .tokens = sent.decoded_GTF.size(1),
                         .sequences = static_cast<int64_t>(sample.sequences.size()),
                         .unbounded = sent.num_unbounded,
-                        .violations = moves.violations(),
+                        .violations = sent.num_violations + moves.violations(),
                         .numeric = moves.numeric};
-  result.violations += sent.measured_T.gt(sent.certified_T).sum().item<int64_t>();
   result.quantisation_measured = percentiles_of(to_list(sent.measured_T));
   result.quantisation_certified = percentiles_of(to_list(sent.certified_T));
   result.quantisation_model = percentiles_of(to_list(sent.model_T)).p50;
@@ -148,62 +149,42 @@ CertificateRow certify_tokens(const Row& row, const CertifyOptions& options,
   return result;
 }
 
-CertificateGate judge(const CertificateReport& report, double max_task_distortion) {
-  int64_t violations = 0;
-  for (const CertificateRow& row : report.rows) {
-    violations += row.violations;
-    if (row.decisions) violations += row.decisions->certified_disagreements;
-  }
-  if (violations > 0) {
-    return {Verdict::kFailed, std::to_string(violations) +
-                                  " measured figures exceed their certified bounds: the bounds or "
-                                  "what they are computed from are wrong. Please report this."};
-  }
-  const std::string held = "no measured figure exceeds its certified bound";
-  if (report.rows.empty() || max_task_distortion >= 1) return {Verdict::kPassed, held};
-  const CertificateRow& row = report.rows.front();
-  const auto said = [&](const char* relation, double limit) {
-    return row.row + ": " + std::to_string(row.decisions->base_distortion) +
-           " wrong on true caches + " + std::to_string(limit) + " changed at most, " + relation +
-           " " + std::to_string(max_task_distortion);
-  };
-  const double upper = row.decisions->base_distortion + row.decisions->task_distortion_upper;
-  const double lower = row.decisions->base_distortion + row.decisions->task_distortion_lower;
-  if (upper <= max_task_distortion) {
-    return {Verdict::kPassed, held + "; " + said("within", row.decisions->task_distortion_upper)};
-  }
-  if (lower > max_task_distortion) {
-    return {Verdict::kFailed, said("beyond", row.decisions->task_distortion_upper)};
-  }
-  return {Verdict::kInconclusive,
-          said("too few sequences to tell from", row.decisions->task_distortion_upper)};
-}
-
-void check_options(const CertifyOptions& options, const CertifyContext& context) {
-  if (options.max_task_distortion < 1 && !(context.task && options.tokens == 0)) {
-    throw std::invalid_argument(
-        "certify: evaluate.certify.max_task_distortion is a gate on decisions of a task head: "
-        "expected a dataset with labels and evaluate.certify.tokens 0 (whole sequences), got " +
-        std::string(context.task ? "tokens " + std::to_string(options.tokens) : "no labels") +
-        ". Leave the gate at 1 to do without.");
-  }
-}
-
 }  // namespace
+
+void check_certify_options(const CertifyOptions& options, bool has_labels) {
+  if (options.max_task_distortion >= 1) return;
+  if (has_labels && options.sequences > 0 && options.tokens == 0) return;
+  throw std::invalid_argument(
+      "certify: evaluate.certify.max_task_distortion is a gate on the decisions of a task head: "
+      "expected a dataset with labels of two classes or more, sequences above 0 and tokens 0 "
+      "(whole "
+      "sequences), got " +
+      std::string(has_labels ? "labels" : "no such labels") + ", sequences " +
+      std::to_string(options.sequences) + " and tokens " + std::to_string(options.tokens) +
+      ". Leave the gate at 1 to do without.");
+}
 
 CertificateReport certify(const std::vector<Row>& rows, const CertifyOptions& options,
                           const CertifyContext& context) {
-  check_options(options, context);
   CertificateReport report{.confidence = options.confidence};
   std::vector<size_t> certified;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].checkpoint.empty()) continue;
     const std::string why = why_uncertified(rows[i]);
     why.empty() ? certified.push_back(i) : report.absent.push_back(rows[i].name + ": " + why);
+    if (i == 0 && !why.empty() && options.max_task_distortion < 1) {
+      throw std::invalid_argument(
+          "certify: evaluate.certify.max_task_distortion judges the first "
+          "checkpoint, " +
+          rows[i].name + ", which has no certificate: " + why + ".");
+    }
   }
   const int64_t decisions = context.task && options.tokens == 0 ? kDecisionStatements : 0;
   report.statements = static_cast<int64_t>(certified.size()) * (kProjectionStatements + decisions);
-  if (certified.empty()) return report;
+  if (certified.empty()) {
+    report.gate = judge_certificates(report, options.max_task_distortion);
+    return report;
+  }
   const double each = simultaneous_confidence(options.confidence, report.statements);
 
   const Sample sample = draw_sample(options, context);
@@ -212,11 +193,17 @@ CertificateReport certify(const std::vector<Row>& rows, const CertifyOptions& op
   std::optional<AttentionOfRows> attention;
   if (!options.receiver.empty()) attention.emplace(options, context, sample.sequences);
   for (const size_t i : certified) {
-    report.rows.push_back(certify_tokens(rows[i], options, context, sample, floors, each));
+    const std::vector<StreamCertificate> certificates =
+        stream_certificates(rows[i], [&](int64_t done, int64_t total) {
+          if (!context.data.progress) return;
+          context.data.progress("certificates of " + rows[i].name, done, total);
+        });
+    report.rows.push_back(
+        certify_tokens(rows[i], certificates, options, context, sample, floors, each));
     report.rows.back().projection = limits_of(context.pass.rows[i].sums, context.pass, each);
-    if (attention) attention->certify(rows[i], report.rows.back());
+    if (attention) attention->certify(rows[i], certificates, report.rows.back());
   }
-  report.gate = judge(report, options.max_task_distortion);
+  report.gate = judge_certificates(report, options.max_task_distortion);
   return report;
 }
 

@@ -20,6 +20,9 @@ struct CertifyContext {
   const TaskAgreement* task = nullptr;    // where the dataset has labels
 };
 
+// Throws std::invalid_argument where a gate is asked for that could not be judged.
+void check_certify_options(const CertifyOptions& options, bool has_labels);
+
 // Of each row with a checkpoint; memory grows with options.sequences times options.tokens. Throws
 // std::invalid_argument where the receiver's folder is not the dataset's receiver, its sequences
 // hold no token ids or not more than options.queries tokens.

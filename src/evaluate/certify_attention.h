@@ -6,6 +6,7 @@
 
 #include "attention_certificate.h"
 #include "certify.h"
+#include "row_certificate.h"
 
 namespace kvalign {
 
@@ -16,7 +17,8 @@ class AttentionOfRows {
                   const std::vector<int64_t>& sequences);
 
   // Fills in attention_wire and attention_whole of `result`, and adds to its violations.
-  void certify(const Row& row, CertificateRow& result) const;
+  void certify(const Row& row, const std::vector<StreamCertificate>& certificates,
+               CertificateRow& result) const;
 
  private:
   struct Text {

@@ -21,11 +21,27 @@ void add_to_json(const CostReport& report, nlohmann::json& json) {
   json["cost"] = std::move(cost);
 }
 
-std::string to_markdown(const CostReport& report) {
+namespace {
+
+TextTable table_of(const CostReport& report) {
   TextTable table(estimate_header());
   for (const TransferEstimate& row : report.rows) table.add(estimate_cells(row));
-  return "## Estimated cost of a prompt of " + with_commas(std::to_string(report.prompt_tokens)) +
-         " tokens\n\n" + table.markdown() + "\n" + markdown_list(estimate_notes(report.setting));
+  return table;
+}
+
+std::string title_of(const CostReport& report) {
+  return "Estimated cost of a prompt of " + with_commas(report.prompt_tokens) + " tokens";
+}
+
+}  // namespace
+
+std::string to_text(const CostReport& report) {
+  return title_of(report) + "\n" + table_of(report).aligned() + estimate_notes(report.setting);
+}
+
+std::string to_markdown(const CostReport& report) {
+  return "## " + title_of(report) + "\n\n" + table_of(report).markdown() + "\n" +
+         markdown_list(estimate_notes(report.setting));
 }
 
 }  // namespace kvalign

@@ -16,12 +16,14 @@ namespace kvalign {
 
 // Whole sequences, one after the other.
 struct LabelledTokens {
-  at::Tensor target_RTD;         // float64, true
-  std::vector<int64_t> offsets;  // [B + 1]
-  std::vector<int64_t> labels;   // [B]
+  at::Tensor target_RTD;           // float64, true
+  std::vector<int64_t> offsets;    // [B + 1]
+  std::vector<int64_t> labels;     // [B]; empty where there is no task
+  std::vector<int64_t> documents;  // [B]
 };
 
-// `confidence` is that of each statistical limit.
+// `confidence` is that of each statistical limit. Sequences of one document are no independent
+// trials: the limits count the first of each.
 DecisionFigures certify_decisions(const TaskHead& head, const RowMoves& moves,
                                   const LabelledTokens& tokens, double confidence);
 

@@ -17,10 +17,10 @@ constexpr auto kSamplePeriod = std::chrono::milliseconds(5);
 constexpr double kShortestSeconds = 0.1;
 
 // Rails that together feed the module, by the labels that its device tree gives them. Others are
-// parts of these. Source: NVIDIA's Jetson Linux Developer Guide, "Platform Power and Performance".
+// parts of these. The Jetson Nano's kernel shows its monitor in another way (iio) and is not read.
+// Source: NVIDIA's Jetson Linux Developer Guide, "Platform Power and Performance".
 const std::vector<std::vector<std::string>> kModuleRails = {
     {"VDD_IN"},                                     // Orin Nano, Orin NX, Xavier NX
-    {"POM_5V_IN"},                                  // Nano
     {"VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"}};  // AGX Orin
 
 struct Rail {

@@ -91,7 +91,8 @@ class NvmlCounter : public EnergyCounter {
 
   double joules() override {
     const std::optional<unsigned long long> now = nvml_->millijoules();
-    if (!now) return std::numeric_limits<double>::quiet_NaN();
+    failed_ = failed_ || !now || *now < start_;  // below: it began again, with the driver
+    if (failed_) return std::numeric_limits<double>::quiet_NaN();
     return 1e-3 * static_cast<double>(*now - start_);
   }
   std::string name() const override { return "NVML GPU"; }
@@ -100,6 +101,7 @@ class NvmlCounter : public EnergyCounter {
  private:
   std::unique_ptr<const Nvml> nvml_;
   unsigned long long start_;
+  bool failed_ = false;
 };
 
 }  // namespace

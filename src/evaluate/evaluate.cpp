@@ -186,6 +186,8 @@ Report evaluate(const Recipe& recipe, const EvaluateOptions& options,
   for (Row& row : baseline_rows(options, row_context, report.absent_rows)) {
     rows.push_back(std::move(row));
   }
+  check_certify_options(options.certify, dataset->has_labels());
+  report.training = training_curves(rows);
   const PassContext context{dataset, skip, options.batch_tokens, device, progress};
   TrainingPass training;
   if (wants_mean(options) || dataset->has_labels()) {
@@ -210,11 +212,11 @@ Report evaluate(const Recipe& recipe, const EvaluateOptions& options,
   if (task) report.task = task->summary(bootstrap);
   fill_rows(report, rows, pass, bootstrap, task);
   if (options.certify.sequences > 0) {
+    check_certify_options(options.certify, task.has_value());
     report.certificates = certify(
         rows, options.certify,
         {.data = context, .sequences = split.test, .pass = pass, .task = task ? &*task : nullptr});
   }
-  report.training = training_curves(rows);
   return report;
 }
 

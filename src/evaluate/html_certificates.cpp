@@ -14,6 +14,11 @@ namespace {
 
 using nlohmann::json;
 
+// A bound that is infinite, null in JSON, is one that is not there.
+std::string bound_cell(const json& object, const char* key) {
+  return object.at(key).is_null() ? "none" : cell_of(object, key);
+}
+
 // The layer of "keys.3" where `group` is "keys"; -1 of another stream.
 int64_t layer_of(const std::string& stream, const std::string& group) {
   const std::string digits = stream.starts_with(group + ".") ? stream.substr(group.size() + 1) : "";
@@ -97,7 +102,7 @@ class FiguresTable {
                {{"quantity"},
                 {"on these data", NumberKind::kMeasured},
                 {"proved", NumberKind::kCertified},
-                {"95 %", NumberKind::kStatistical},
+                {"of the population", NumberKind::kStatistical},
                 {"noise model", NumberKind::kEstimate}}) {}
 
   void add(const std::string& quantity, const std::string& measured,
@@ -121,14 +126,15 @@ void add_quantisation(FiguresTable& table, const json& row) {
   const json &measured = quantisation.at("measured"), &certified = quantisation.at("certified");
   for (const char* which : {"p50", "p95", "max"}) {
     table.add(std::string("quantisation of a token, relative, ") + which, cell_of(measured, which),
-              cell_of(certified, which), "–",
+              bound_cell(certified, which), "–",
               std::string(which) == "p50" ? cell_of(quantisation, "rms_model") : "–");
   }
   table.add("float32 minus float64, largest of a token", cell_of(row, "numeric"));
 }
 
 void add_projection(FiguresTable& table, const json& row) {
-  table.add("R² that no projector of this form exceeds here", "–", cell_of(row, "largest_r2"));
+  table.add("pooled R² that no projector of this form exceeds on a sample of these texts",
+            cell_of(row, "largest_r2"));
   if (row.at("projection").is_null()) return;
   const json &projection = row.at("projection"), &upper = projection.at("mean_upper");
   table.add("relative error of a document, mean; by betting", cell_of(projection, "mean"), "–",
@@ -136,7 +142,7 @@ void add_projection(FiguresTable& table, const json& row) {
   table.add_statistical("the same by empirical Bernstein", cell_of(upper, "empirical_bernstein"));
   table.add_statistical("the same by Hoeffding", cell_of(upper, "hoeffding"));
   table.add_statistical("relative error that 95 % of documents stay below",
-                        cell_of(projection, "tolerance"));
+                        bound_cell(projection, "tolerance"));
 }
 
 void add_decisions(FiguresTable& table, const json& row) {
@@ -184,8 +190,8 @@ std::string streams_table(const json& row) {
   for (const json& stream : row.at("streams")) {
     const json &measured = stream.at("measured"), &certified = stream.at("certified");
     table.add({stream.at("stream"), cell_of(stream, "output_norm"), cell_of(measured, "p50"),
-               cell_of(measured, "p95"), cell_of(measured, "max"), cell_of(certified, "p50"),
-               cell_of(certified, "p95"), cell_of(certified, "max"),
+               cell_of(measured, "p95"), cell_of(measured, "max"), bound_cell(certified, "p50"),
+               bound_cell(certified, "p95"), bound_cell(certified, "max"),
                percent_cell(number_of(stream, "vacuous")), cell_of(stream, "projection"),
                cell_of(stream, "floor")});
   }
@@ -197,7 +203,8 @@ std::string attention_table(const json& row, const char* key, const std::string&
   if (row.at(key).is_null()) return "";
   const json& attention = row.at(key);
   HtmlTable table("Change of the attention output relative to it, over " +
-                      cell_of(attention, "queries") + " queries of the receiver, " + change +
+                      cell_of(attention, "queries") + " queries of the receiver, " + change + " (" +
+                      cell_of(attention, "left_out") + " sequences left out for infinite bounds)" +
                       "; C: the same for each unit of relative change of the cache; binding: the "
                       "least of the bounds A to D, most often.",
                   {{"layer"},
@@ -216,9 +223,9 @@ std::string attention_table(const json& row, const char* key, const std::string&
     const json &measured = layer.at("measured"), &certified = layer.at("certified");
     const json &c_measured = layer.at("c_measured"), &c_certified = layer.at("c_certified");
     table.add({cell_of(layer, "layer"), cell_of(measured, "p50"), cell_of(measured, "p95"),
-               cell_of(measured, "max"), cell_of(certified, "p50"), cell_of(certified, "p95"),
-               cell_of(certified, "max"), cell_of(c_measured, "p50"), cell_of(c_measured, "p95"),
-               cell_of(c_certified, "p50"), cell_of(c_certified, "p95"),
+               cell_of(measured, "max"), bound_cell(certified, "p50"), bound_cell(certified, "p95"),
+               bound_cell(certified, "max"), cell_of(c_measured, "p50"), cell_of(c_measured, "p95"),
+               bound_cell(c_certified, "p50"), bound_cell(c_certified, "p95"),
                cell_of(layer, "binding")});
   }
   return html_details("Attention " + change, table.markup());

@@ -78,8 +78,8 @@ std::string cost_section(const json& report) {
   std::string markup =
       html_paragraph(
           "Estimates by a roofline model, not runs: each step takes the longer of its "
-          "operations at the peak and its bytes at the bandwidth of a device. Real "
-          "times are longer.") +
+          "operations at the peak and its bytes at the bandwidth of a device. A step cannot be "
+          "faster; a server that overlaps steps can be faster than their sum.") +
       settings_list(cost) + table_of("What a row costs on these machines.", cost.at("rows"));
   if (cost.contains("steps")) {
     markup += html_details("Steps", table_of("The steps of each row.", cost.at("steps")));

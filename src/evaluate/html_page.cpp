@@ -1,6 +1,7 @@
 // Elements of a page as text, and its style. See html_page.h.
 #include "html_page.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -192,7 +193,8 @@ std::string interval_cell(double low, double high) {
 
 std::string percent_cell(double share) {
   if (!std::isfinite(share)) return kNone;
-  return std::to_string(std::lround(100 * share)) + " %";
+  // Three digits, and never rounded up to all of it.
+  return format_short(share < 1 ? std::min(100 * share, 99.9) : 100 * share) + " %";
 }
 
 }  // namespace kvalign

@@ -105,7 +105,9 @@ std::string definitions_section() {
   std::string kinds =
       "<ul>\n" + kind_sentence(NumberKind::kMeasured, "what these data gave") +
       kind_sentence(NumberKind::kCertified, "an upper bound that is proved, for these tokens") +
-      kind_sentence(NumberKind::kStatistical, "holds with 95 % confidence for data like these") +
+      kind_sentence(
+          NumberKind::kStatistical,
+          "holds for data like these with the confidence that is stated, 95 % by default") +
       kind_sentence(NumberKind::kEstimate, "from a model, not from a run") + "</ul>\n";
   return html_section("Definitions",
                       kinds + html_list({std::begin(kDefinitions), std::end(kDefinitions)}));

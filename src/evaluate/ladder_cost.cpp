@@ -1,5 +1,5 @@
 // What the ladder's rows would cost on other devices: those that send a sender's cache or latents,
-// and the text. Left out are rows that nobody would choose (another document's cache, a mean), that
+// and the text. Left out are rows of another document, rows that
 // send nothing, and the true cache, which no sender has. See ladder.h.
 #include "kvalign/evaluate/ladder.h"
 #include "ladder_rows.h"

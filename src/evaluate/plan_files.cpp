@@ -6,6 +6,7 @@
 #include "json_number.h"
 #include "kvalign/core/files.h"
 #include "kvalign/evaluate/plan.h"
+#include "plan_text.h"
 #include "svg_plot.h"
 #include "text_table.h"
 #include "transfer_report.h"
@@ -26,8 +27,9 @@ json to_json(const PromptPlan& prompt) {
   json rows = json::array(), steps = json::array();
   for (const PlanRow& row : prompt.rows) {
     json item = to_json(row.estimate);
-    item["faster_than_text_at_bits_per_second"] = to_json(row.bandwidth);
-    item["faster_than_text_at_prompt_tokens"] = to_json(row.tokens);
+    // Text is not compared with itself, sent or not.
+    item["faster_than_text_at_bits_per_second"] = is_cache(row) ? to_json(row.bandwidth) : json();
+    item["faster_than_text_at_prompt_tokens"] = is_cache(row) ? to_json(row.tokens) : json();
     rows.push_back(std::move(item));
     for (const json& step : steps_to_json(row.estimate)) steps.push_back(step);
   }
@@ -72,19 +74,21 @@ json to_json(const Plan& plan) {
   json result = to_json(plan.setting);
   json prompts = json::array();
   for (const PromptPlan& prompt : plan.prompts) prompts.push_back(to_json(prompt));
-  result.update({{"schema", kSchema},
-                 {"what", "estimates by the roofline model; lower limits of time"},
-                 {"sender", plan.sender},
-                 {"receiver", plan.receiver},
-                 {"sender_parameters", plan.sender_parameters},
-                 {"receiver_parameters", plan.receiver_parameters},
-                 {"cache_projector", plan.cache_projector},
-                 {"cache_projector_parameters", plan.cache_projector_parameters},
-                 {"latent_projector", plan.latent_projector},
-                 {"latent_projector_parameters", plan.latent_projector_parameters},
-                 {"text_bytes_per_token", plan.text_bytes_per_token},
-                 {"text_bytes_source", plan.text_bytes_source},
-                 {"prompts", prompts}});
+  result.update(
+      {{"schema", kSchema},
+       {"what",
+        "estimates by the roofline model, each step a lower limit of its time; nothing overlaps"},
+       {"sender", plan.sender},
+       {"receiver", plan.receiver},
+       {"sender_parameters", plan.sender_parameters},
+       {"receiver_parameters", plan.receiver_parameters},
+       {"cache_projector", plan.cache_projector},
+       {"cache_projector_parameters", plan.cache_projector_parameters},
+       {"latent_projector", plan.latent_projector},
+       {"latent_projector_parameters", plan.latent_projector_parameters},
+       {"text_bytes_per_token", plan.text_bytes_per_token},
+       {"text_bytes_source", plan.text_bytes_source},
+       {"prompts", prompts}});
   return result;
 }
 

@@ -7,12 +7,8 @@
 namespace kvalign {
 namespace {
 
-std::string count_text(int64_t count) {
-  return with_commas(std::to_string(count));
-}
-
 std::string tokens_text(double tokens) {
-  return count_text(static_cast<int64_t>(tokens)) + " tokens";
+  return with_commas(static_cast<int64_t>(tokens)) + " tokens";
 }
 
 // "at no bandwidth", "above 3.2 Gbit/s".
@@ -35,10 +31,6 @@ std::string against(const TransferEstimate& estimate, const TransferEstimate& fa
          format_short(estimate.seconds_total() / fastest.seconds_total()) + " times as long)";
 }
 
-bool is_cache(const PlanRow& row) {
-  return row.estimate.bytes_sent > 0 && row.estimate.name != "text";
-}
-
 TextTable table_of(const PromptPlan& prompt) {
   std::vector<std::string> header = estimate_header();
   header.emplace_back("estimate: beats the text");
@@ -55,11 +47,11 @@ TextTable table_of(const PromptPlan& prompt) {
 
 std::string notes(const Plan& plan) {
   std::string text = estimate_notes(plan.setting);
-  text += "Models: " + plan.sender + " (" + count_text(plan.sender_parameters) +
-          " parameters) to " + plan.receiver + " (" + count_text(plan.receiver_parameters) +
+  text += "Models: " + plan.sender + " (" + with_commas(plan.sender_parameters) +
+          " parameters) to " + plan.receiver + " (" + with_commas(plan.receiver_parameters) +
           "). Cache projected by " + plan.cache_projector + ", " +
-          count_text(plan.cache_projector_parameters) + " parameters; latents by " +
-          plan.latent_projector + ", " + count_text(plan.latent_projector_parameters) + ".\n";
+          with_commas(plan.cache_projector_parameters) + " parameters; latents by " +
+          plan.latent_projector + ", " + with_commas(plan.latent_projector_parameters) + ".\n";
   text += "Text: " + format_short(plan.text_bytes_per_token) + " bytes a token (" +
           plan.text_bytes_source + "). Lengths of a prompt are looked for up to " +
           tokens_text(kLongestPrompt) +
@@ -71,6 +63,10 @@ std::string notes(const Plan& plan) {
 }
 
 }  // namespace
+
+bool is_cache(const PlanRow& row) {
+  return row.estimate.bytes_sent > 0 && row.estimate.name != "text";
+}
 
 std::string plan_sentence(const PromptPlan& prompt) {
   const TransferEstimate* fastest = nullptr;

@@ -148,6 +148,7 @@ std::string to_text(const Report& report) {
   std::string text = headline_table(report).aligned() + "\n" + describe_data(report) +
                      describe_task(report) + describe_absent(report);
   if (report.certificates) text += "\n" + to_text(*report.certificates);
+  if (report.cost) text += "\n" + to_text(*report.cost);
   if (report.ladder) text += "\n" + to_text(*report.ladder);
   return text;
 }

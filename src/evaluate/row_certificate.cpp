@@ -33,31 +33,36 @@ void run_both(const Row& row, const SentTokens& sent, RowMoves& moves) {
 }  // namespace
 
 int64_t RowMoves::violations() const {
-  return measured_RT.gt(certified_RT).sum().item<int64_t>();
+  return measured_RT.le(certified_RT).logical_not().sum().item<int64_t>();
 }
 
-RowMoves certify_row(const Row& row, const SentTokens& sent,
-                     const std::function<void(int64_t done, int64_t total)>& streams_done) {
+std::vector<StreamCertificate> stream_certificates(
+    const Row& row, const std::function<void(int64_t done, int64_t total)>& streams_done) {
+  const Projector& projector = row.projector->projector();
+  const int64_t num_streams = projector.shape().num_streams;
+  std::vector<StreamCertificate> certificates;
+  for (int64_t stream = 0; stream < num_streams; ++stream) {
+    certificates.push_back(make_stream_certificate(projector, stream));
+    if (streams_done) streams_done(stream + 1, num_streams);
+  }
+  return certificates;
+}
+
+RowMoves certify_row(const Row& row, const std::vector<StreamCertificate>& certificates,
+                     const SentTokens& sent) {
   RowMoves moves;
   run_both(row, sent, moves);
   moves.measured_RT = at::linalg_vector_norm(moves.exact_RTD - moves.decoded_RTD, 2, {2});
-  moves.certified_RT = at::empty_like(moves.measured_RT);
-  const int64_t num_streams = moves.certified_RT.size(0);
-  const int64_t streams_per_group = num_streams / sent.decoded_GTF.size(0);
-  for (int64_t stream = 0; stream < num_streams; ++stream) {
-    const int64_t group = stream / streams_per_group;
-    moves.certified_RT[stream] =
-        certified_bounds(make_stream_certificate(row.projector->projector(), stream),
-                         sent.decoded_GTF[group], sent.half_widths_GTF[group]);
-    if (streams_done) streams_done(stream + 1, num_streams);
+  const size_t streams_per_group =
+      certificates.size() / static_cast<size_t>(sent.decoded_GTF.size(0));
+  std::vector<at::Tensor> certified_T;
+  for (size_t stream = 0; stream < certificates.size(); ++stream) {
+    const auto group = static_cast<int64_t>(stream / streams_per_group);
+    certified_T.push_back(certified_bounds(certificates[stream], sent.decoded_GTF[group],
+                                           sent.half_widths_GTF[group]));
   }
+  moves.certified_RT = at::stack(certified_T);
   return moves;
-}
-
-std::vector<double> to_list(const at::Tensor& values) {
-  const at::Tensor flat = values.to(at::kCPU, at::kDouble).flatten().contiguous();
-  const auto* data = flat.const_data_ptr<double>();
-  return {data, data + flat.numel()};
 }
 
 std::vector<StreamCertificateFigures> stream_figures(const RowMoves& moves,

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "kvalign/evaluate/certificate_report.h"
+#include "kvalign/evaluate/stream_certificate.h"
 #include "rows.h"
 #include "sent_tokens.h"
 
@@ -22,19 +23,19 @@ struct RowMoves {
   at::Tensor certified_RT;  // at least that, from x_hat and half widths alone
   double numeric = 0;       // largest |P(x_hat) in float32 - P(x_hat)| of a token's stream
 
-  int64_t violations() const;
+  int64_t violations() const;  // NaN is one
 };
 
-// `streams_done` is told after each stream.
-RowMoves certify_row(const Row& row, const SentTokens& sent,
-                     const std::function<void(int64_t done, int64_t total)>& streams_done);
+// Of all streams of the row's projector. `streams_done` is told after each.
+std::vector<StreamCertificate> stream_certificates(
+    const Row& row, const std::function<void(int64_t done, int64_t total)>& streams_done);
+
+RowMoves certify_row(const Row& row, const std::vector<StreamCertificate>& certificates,
+                     const SentTokens& sent);
 
 // Figures of the moves, and of the distance to the true vectors `target_RTD`; floors are left out.
 std::vector<StreamCertificateFigures> stream_figures(const RowMoves& moves,
                                                      const at::Tensor& target_RTD,
                                                      const std::vector<std::string>& names);
-
-// float64, of any shape, in one list.
-std::vector<double> to_list(const at::Tensor& values);
 
 }  // namespace kvalign

@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <string>
+#include <vector>
 
 #include "kvalign/ops/fp8_quantizer.h"
 #include "kvalign/ops/fp8_wire.h"
@@ -21,6 +22,7 @@ struct SentTokens {
   at::Tensor
       half_widths_GTF;        // float64: |exact - decoded| at most; infinity where nothing is known
   int64_t num_unbounded = 0;  // numbers of the latter kind
+  int64_t num_violations = 0;  // numbers further away than their half width: must be 0
   // Of a token, of all numbers that are sent for it, relative to |decoded|; float64 [T].
   at::Tensor measured_T, certified_T, model_T;
 };

@@ -45,6 +45,12 @@ StreamCertificate share(Kind&& certificate) {
 
 }  // namespace
 
+std::vector<double> to_list(const at::Tensor& values) {
+  const at::Tensor flat = values.to(at::kCPU, at::kDouble).flatten().contiguous();
+  const auto* data = flat.const_data_ptr<double>();
+  return {data, data + flat.numel()};
+}
+
 Eigen::MatrixXd to_matrix(const at::Tensor& values) {
   const at::Tensor contiguous = values.detach().to(at::kCPU, at::kDouble).contiguous();
   using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;

@@ -90,8 +90,9 @@ std::vector<std::string> estimate_cells(const TransferEstimate& estimate) {
 std::string estimate_notes(const CostSetting& setting) {
   return "Estimates by the roofline model, nothing measured: each step takes the longer of its "
          "operations at the device's peak and its bytes at its memory's bandwidth; sender, link "
-         "and "
-         "receiver follow one another. Real times are longer.\n"
+         "and receiver follow one another. A step cannot be faster; a server that overlaps steps "
+         "can "
+         "be faster than their sum.\n"
          "Sender: " +
          setting.sender.name + ", " +
          (setting.warm ? "warm (it has read the prompt)" : "cold (it reads the prompt first)") +

@@ -45,6 +45,11 @@ Fp8Wire parse_fp8_wire(const std::string& name) {
           .granularity = static_cast<ScaleGranularity>(place % count)};
 }
 
+const std::string& fp8_wire_name(const Fp8Wire& wire) {
+  return fp8_wire_names()[static_cast<size_t>(wire.format) * std::size(kGranularities) +
+                          static_cast<size_t>(wire.granularity)];
+}
+
 at::Tensor send_caches(const Fp8Wire& wire, const at::Tensor& streams_STD,
                        const at::Tensor& sequence_offsets_B, int64_t num_kv_heads) {
   const auto* offsets = sequence_offsets_B.const_data_ptr<int64_t>();

@@ -7,23 +7,19 @@
 #include <ATen/ATen.h>
 
 #include "kvalign/core/random.h"
+#include "kvalign/format/fp8.h"
 #include "kvalign/projector/projector.h"
 #include "stacked_linear.h"
 
 namespace kvalign {
 namespace {
 
-constexpr double kLargestCode = 448;  // of E4M3
-
 at::Tensor through_wire(const at::Tensor& latent, const std::string& wire) {
   if (wire == "float32") return latent;
   const at::Tensor fixed = latent.detach();
-  const at::Tensor sent = wire == "float16" ? fixed.to(at::kHalf).to(latent.scalar_type())
-                                            : (fixed / kLatentScale)
-                                                      .clamp(-kLargestCode, kLargestCode)
-                                                      .to(at::kFloat8_e4m3fn)
-                                                      .to(latent.scalar_type()) *
-                                                  kLatentScale;
+  const at::Tensor sent = wire == "float16"
+                              ? fixed.to(at::kHalf).to(latent.scalar_type())
+                              : latent_codes(fixed).to(latent.scalar_type()) * kLatentScale;
   return latent.requires_grad() ? latent + (sent - fixed) : sent;
 }
 
@@ -88,6 +84,11 @@ class LowRank : public Projector {
 };
 
 }  // namespace
+
+at::Tensor latent_codes(const at::Tensor& latent) {
+  const double largest = fp8_largest(Fp8Format::kE4M3FN);
+  return (latent / kLatentScale).clamp(-largest, largest).to(at::kFloat8_e4m3fn);
+}
 
 std::shared_ptr<Projector> make_low_rank(const ProjectorOptions& options,
                                          const ProjectorShape& shape) {

@@ -124,7 +124,12 @@ TEST_F(PacketCertificateTest, BoundsWhatACheckpointMakesOfALatent) {
 TEST_F(PacketCertificateTest, RefusesWhatItCannotSpeakOf) {
   EXPECT_THROWS_WITH(certify_packet(packet({.element = "f16"})),
                      "expected a packet in FP8, got one whose numbers are not");
-  EXPECT_THROWS_WITH(certify_packet("KV"), "decode_packet");
+  EXPECT_THROWS_WITH(certify_packet("KV"), "packet_codes: expected a header");
+  const PacketOptions all_as_ids{.element = "e4m3fn", .num_sinks = 4, .num_reread = 5};
+  EXPECT_THROWS_WITH(
+      certify_packet(
+          encode_packet(sender_, streams_STd_, at::arange(kTokens, at::kInt), all_as_ids).bytes),
+      "of which there is nothing to certify");
   const std::string bytes = packet({.element = "e4m3fn", .scales = "token"});
   sender_.model = "another";
   EXPECT_THROWS_WITH(certify_packet(bytes, save("linear.safetensors", {})),

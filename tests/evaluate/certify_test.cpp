@@ -5,8 +5,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "kvalign/core/safetensors.h"
 #include "kvalign/dataset/generator.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
@@ -164,7 +166,10 @@ TEST_F(CertifyTest, RefusesAGateOnDecisionsThatAreNotCertified) {
   options_.checkpoints = {"v1=" + save("v1", plain("linear_residual"))};
   options_.certify.max_task_distortion = 0.5;
   options_.certify.tokens = 3;
-  EXPECT_THROWS_WITH(certify(), "expected a dataset with labels and evaluate.certify.tokens 0");
+  EXPECT_THROWS_WITH(certify(), "expected a dataset with labels of two classes or more");
+  options_.certify.tokens = 0;
+  options_.certify.sequences = 0;
+  EXPECT_THROWS_WITH(evaluate(recipe_, options_), "got labels, sequences 0 and tokens 0");
 }
 
 TEST_F(CertifyTest, SaysWhichRowsHaveNoCertificate) {
@@ -193,6 +198,80 @@ TEST_F(CertifyTest, LatentsBeyondTheirScaleAreCountedAndNeverBounded) {
   EXPECT_EQ(row.streams[0].vacuous, 1);
   EXPECT_EQ(row.violations, 0);
   EXPECT_EQ(row.decisions->certified_quantisation, 0);
+}
+
+// Sequences of one document are no independent trials.
+TEST_F(CertifyTest, LimitsCountTheFirstSequenceOfEachDocument) {
+  GeneratorOptions generate;
+  generate.sender.head_dim = 6;
+  generate.receiver.head_dim = 10;
+  generate.num_sequences = 60;
+  generate.sequences_per_document = 3;
+  generate.tokens_per_sequence = 7;
+  generate.shared_factors = 4;
+  generate.private_factors = 2;
+  recipe_.dataset.folder = folder_.file("documents");
+  generate_paired_dataset(generate, recipe_.dataset.folder);
+  options_.checkpoints = {"v1=" + save("v1", plain("linear_residual"))};
+  const CertificateRow row = certify().rows.at(0);
+  EXPECT_EQ(row.decisions->sequences, 18);
+  EXPECT_EQ(row.decisions->documents, 6);
+  EXPECT_EQ(row.projection->documents, 6);
+  EXPECT_GT(row.decisions->task_distortion_upper - row.decisions->task_distortion_lower, 0.3);
+}
+
+// What bounds all streams together does not where each stream is divided by a number of its own.
+TEST(CertifyFloors, SayNothingOfStreamsWithNormsOfTheirOwn) {
+  testing::TinyLadder tiny("llama", "qwen3");
+  tiny.evaluate.certify = {.sequences = 1, .tokens = 2};
+  const auto dataset = PairedDataset::open(tiny.recipe.dataset.folder);
+  const auto save = [&](const std::string& norm) {
+    const std::string path = tiny.folder.file(norm + ".safetensors");
+    save_checkpoint(path,
+                    {.projector = std::make_shared<KvProjector>(
+                         ProjectorOptions{.norm = norm,
+                                          .standardise_features = false,
+                                          .standardise_targets = false,
+                                          .layer_map = {.kind = "top_k", .layers = {0, 0, 0}}},
+                         dataset->index().sender.geometry, dataset->index().receiver.geometry),
+                     .recipe = "{}",
+                     .dataset_sha256 = dataset->sha256(),
+                     .split_sha256 = split_by_sequence(*dataset, tiny.recipe.split).sha256,
+                     .num_sinks = 2,
+                     .skip_first_tokens = 2});
+    return path;
+  };
+  tiny.evaluate.checkpoints = {"rms=" + save("rms"), "latent=" + tiny.save_low_rank_checkpoint(2)};
+  const CertificateReport report = *evaluate(tiny.recipe, tiny.evaluate).certificates;
+  EXPECT_EQ(report.rows[0].largest_r2, 1);
+  EXPECT_LT(report.rows[1].largest_r2, 1);
+}
+
+CertificateReport hand_made(int64_t violations, double lower, double upper) {
+  CertificateRow row{.row = "v1", .violations = violations};
+  row.decisions = DecisionFigures{
+      .base_distortion = 0.1, .task_distortion_lower = lower, .task_distortion_upper = upper};
+  return {.rows = {row}};
+}
+
+TEST(CertificateGate, FailsOnOneBoundThatIsExceeded) {
+  EXPECT_EQ(judge_certificates(hand_made(0, 0, 1), 1).verdict, Verdict::kPassed);
+  const CertificateGate gate = judge_certificates(hand_made(1, 0, 1), 1);
+  EXPECT_EQ(gate.verdict, Verdict::kFailed);
+  EXPECT_THAT(gate.why, ::testing::HasSubstr("1 measured figures exceed their certified bounds"));
+  CertificateReport disagreed = hand_made(0, 0, 1);
+  disagreed.rows[0].decisions->certified_disagreements = 1;
+  EXPECT_EQ(judge_certificates(disagreed, 1).verdict, Verdict::kFailed);
+}
+
+TEST(CertificateGate, ComparesBothEndsOfTheIntervalWithTheLimit) {
+  EXPECT_EQ(judge_certificates(hand_made(0, 0.01, 0.05), 0.2).verdict, Verdict::kPassed);
+  EXPECT_EQ(judge_certificates(hand_made(0, 0.01, 0.15), 0.2).verdict, Verdict::kInconclusive);
+  EXPECT_EQ(judge_certificates(hand_made(0, 0.12, 0.15), 0.2).verdict, Verdict::kFailed);
+  EXPECT_EQ(judge_certificates({}, 0.2).verdict, Verdict::kInconclusive);
+  CertificateReport without = hand_made(0, 0, 1);
+  without.rows[0].decisions.reset();
+  EXPECT_THROWS_WITH(judge_certificates(without, 0.2), "expected decisions of v1");
 }
 
 TEST_F(CertifyTest, ReportsHaveAllThreeForms) {
@@ -239,6 +318,23 @@ TEST(CertifyAttention, RefusesAnotherReceiverAndTooManyQueries) {
   tiny.evaluate.certify = {.sequences = 1, .receiver = tiny.options.receiver, .queries = 22};
   EXPECT_THROWS_WITH(evaluate(tiny.recipe, tiny.evaluate),
                      "expected sequences of more tokens than evaluate.certify.queries");
+}
+
+// The same geometry, other weights.
+TEST(CertifyAttention, RefusesAModelThatDidNotMakeTheCaches) {
+  testing::TinyLadder tiny("llama", "qwen3");
+  const std::string other = tiny.folder.file("other");
+  std::filesystem::copy(tiny.options.receiver, other, std::filesystem::copy_options::recursive);
+  const std::string weights = other + "/model-00001-of-00003.safetensors";
+  const SafetensorsFile file = SafetensorsFile::open(weights);
+  std::vector<NamedTensor> tensors;
+  for (const auto& [name, info] : file.tensors()) {
+    const at::Tensor tensor = file.tensor(name);
+    tensors.push_back({name, (tensor.to(at::kFloat) * 1.5).to(tensor.scalar_type())});
+  }
+  write_safetensors(weights, tensors, {});
+  tiny.evaluate.certify = {.sequences = 1, .tokens = 4, .receiver = other};
+  EXPECT_THROWS_WITH(evaluate(tiny.recipe, tiny.evaluate), "Give the model that was captured");
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ TEST(ReportSchema, AFreshReportFollowsIt) {
   std::ofstream(tiny.folder.file("metrics.jsonl"))
       << R"({"event":"train_step","step":10,"loss":0.5})"
       << "\n";
+  tiny.evaluate.certify = {.sequences = 1, .tokens = 2, .receiver = tiny.options.receiver};
   Report report = evaluate(tiny.recipe, tiny.evaluate);
   const Ladder ladder = tiny.open();
   report.ladder = ladder.climb();

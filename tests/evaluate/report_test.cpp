@@ -77,6 +77,8 @@ TEST(Report, EstimatedCosts) {
                            .steps = {{.side = "receiver",
                                       .work = {.step = "prefill", .flops = 2.5e9},
                                       .time = {.compute_seconds = 0.125, .dtype = "float32"}}}}}};
+  EXPECT_THAT(to_text(report),
+              ::testing::HasSubstr("Estimated cost of a prompt of 1,024 tokens\n"));
   const nlohmann::json cost = to_json(report)["cost"];
   EXPECT_EQ(cost["sender_target"], "edge");
   EXPECT_EQ(cost["link"]["latency_seconds"], 0.02);

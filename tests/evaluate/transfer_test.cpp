@@ -166,6 +166,8 @@ TEST(BreakEven, TokensAtWhichTheFasterChanges) {
   }
   EXPECT_EQ(break_even_tokens(2, 1000, [](int64_t) { return true; }).when, FasterWhen::kAlways);
   EXPECT_EQ(break_even_tokens(2, 1000, [](int64_t) { return false; }).when, FasterWhen::kNever);
+  EXPECT_THROWS_WITH(break_even_tokens(0, 1000, [](int64_t) { return true; }),
+                     "expected a shortest prompt of at least 1, got 0");
   EXPECT_EQ(name_of(FasterWhen::kAlways), "always");
   EXPECT_EQ(name_of(FasterWhen::kNever), "never");
   EXPECT_EQ(name_of(FasterWhen::kAbove), "above");

@@ -132,6 +132,16 @@ class ResultsTableTest(unittest.TestCase):
                       "80 % |\n", text)
         self.assertIn("1,024 tokens of 4 held-out sequences, 0 bounds exceeded", text)
 
+    def test_plan_is_quoted(self):
+        (self.path / "plans").mkdir()
+        (self.path / "plans" / "link.json").write_text(json.dumps({"prompts": [
+            {"prompt_tokens": 256, "conclusion": "Send the text."},
+            {"prompt_tokens": 4096, "conclusion": "Send the latents."}]}))
+        self.write_readme("<!-- plan:link -->\n<!-- /plan -->\n")
+        self.assertEqual(self.run_script().returncode, 0)
+        self.assertIn("-->\n> **256 tokens.** Send the text.\n>\n> **4,096 tokens.** Send the latents.\n<!--",
+                      (self.path / "README.md").read_text())
+
     def test_report_without_ladder_is_named(self):
         self.write_readme("<!-- ladder:run -->\n<!-- /ladder -->\n")
         self.assertIn("holds no ladder", self.run_script("--check").stderr)

@@ -34,8 +34,8 @@ struct PacketCertificate {
 /// Scales of tokens and blocks are of the very numbers that were encoded. Of static scales that
 /// cannot be known: their largest codes may be saturated, and are counted as uncertified.
 /// `checkpoint`: path, or empty. Throws std::invalid_argument as packet_codes, and
-/// std::runtime_error as load_checkpoint, for a packet that is not one of the checkpoint's sender,
-/// and for a checkpoint that reads caches given a latent, or the other way round.
+/// std::runtime_error as load_checkpoint, for a packet without numbers or not of the checkpoint's
+/// sender, and for a checkpoint that reads caches given a latent, or the other way round.
 KVALIGN_API PacketCertificate certify_packet(std::string_view packet,
                                              const std::string& checkpoint = "");
 

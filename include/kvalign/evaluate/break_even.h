@@ -28,8 +28,9 @@ KVALIGN_API std::string name_of(FasterWhen when);
 KVALIGN_API BreakEven break_even_bandwidth(const TransferEstimate& transfer,
                                            const TransferEstimate& other);
 
-/// The first whole number in [shortest, longest] at which `is_faster` is no longer what it is at
-/// `shortest`, by bisection between powers of two. Further changes, beyond it, are not looked for.
+/// A whole number in [shortest, longest] at which `is_faster` is no longer what it is at `shortest`
+/// and what it is one below it: the first one where there is no more than one change between
+/// neighbouring doublings of `shortest`. Throws std::invalid_argument for a shortest below 1.
 KVALIGN_API BreakEven break_even_tokens(int64_t shortest, int64_t longest,
                                         const std::function<bool(int64_t tokens)>& is_faster);
 

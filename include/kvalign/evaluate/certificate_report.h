@@ -34,12 +34,14 @@ struct AttentionLayerFigures {
 };
 struct AttentionFigures {
   int64_t queries = 0;
+  int64_t left_out = 0;  ///< sequences of which some bound is infinite
   std::vector<AttentionLayerFigures> layers;
 };
 
 /// Decisions of the task head of a dataset with labels.
 struct DecisionFigures {
   int64_t sequences = 0, classes = 0;
+  int64_t documents = 0;  ///< trials of the statistical limits: the first sequence of each
   int64_t certified_quantisation = 0;   ///< the same for every cache with these codes
   int64_t certified_fully = 0;          ///< proved the same as on the true cache
   int64_t disagreements = 0;            ///< unlike the true cache's, measured
@@ -74,8 +76,8 @@ struct CertificateRow {
               quantisation_certified = {};  ///< relative to a token's norm
   double quantisation_model = 0;            ///< median of the RMS model
   std::vector<StreamCertificateFigures> streams = {};
-  /// 1 - (floor of all streams together) / variance: the R² that no projector of this form exceeds
-  /// on these tokens.
+  /// 1 - (floor of all streams together) / variance: the pooled R² that no projector of this form
+  /// exceeds on a sample of at most 2,048 held-out tokens. Measured.
   double largest_r2 = 1;
   std::optional<ProjectionLimits> projection = {};
   std::optional<AttentionFigures> attention_wire = {};  ///< P(x) against P(x_hat): from codes alone
@@ -98,6 +100,13 @@ struct CertificateReport {
   std::vector<std::string> absent = {};  ///< "row: why"
   CertificateGate gate = {};
 };
+
+/// Fails where a bound is exceeded, or where the first row's D_base plus the lower limit of its
+/// task distortion is beyond `max_task_distortion`; passes where no bound is exceeded and D_base
+/// plus the upper limit is within it (1: whatever the task says). Else, and without any row, it is
+/// inconclusive. Throws std::invalid_argument below 1 for a first row without decisions.
+KVALIGN_API CertificateGate judge_certificates(const CertificateReport& report,
+                                               double max_task_distortion);
 
 /// The value of report.json's key "certificates".
 KVALIGN_API nlohmann::json to_json(const CertificateReport& report);

@@ -22,6 +22,9 @@ struct CostReport {
 /// "rows": [...], "steps": [...]}.
 KVALIGN_API void add_to_json(const CostReport& report, nlohmann::json& json);
 
+/// A table for a terminal, and what its numbers are.
+KVALIGN_API std::string to_text(const CostReport& report);
+
 /// A section of report.md.
 KVALIGN_API std::string to_markdown(const CostReport& report);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <limits>
+#include <nlohmann/json_fwd.hpp>
 #include <vector>
 
 #include "kvalign/format/export.h"
@@ -17,7 +18,10 @@ struct Percentiles {
 };
 
 /// The ceil(n q)-th smallest for each: a number of the list, so that infinities stay out of
-/// averages.
+/// averages. Throws std::invalid_argument for a NaN, which has no rank.
 KVALIGN_API Percentiles percentiles_of(std::vector<double> values);
+
+/// {"p50", "p95", "max"}; null where not finite.
+KVALIGN_API nlohmann::json to_json(const Percentiles& percentiles);
 
 }  // namespace kvalign

@@ -7,6 +7,7 @@
 
 #include <Eigen/Core>
 #include <functional>
+#include <vector>
 
 #include "kvalign/bounds/evidence.h"
 #include "kvalign/format/export.h"
@@ -33,6 +34,9 @@ KVALIGN_API at::Tensor certified_bounds(const StreamCertificate& certificate,
 /// Dimension of the affine space in which the outputs of all streams together, or of one stream,
 /// must lie (see rank_floor.h).
 KVALIGN_API int64_t output_dimensions(const Projector& projector);
+
+/// Numbers of any shape and type in one list, as percentiles_of takes it.
+KVALIGN_API std::vector<double> to_list(const at::Tensor& values);
 
 /// float64 [rows, columns] (or [n]) of any strides.
 KVALIGN_API Eigen::MatrixXd to_matrix(const at::Tensor& values);

@@ -1,7 +1,7 @@
 // Ways to let a receiver continue from a prompt that a sender has: the text, the sender's cache, or
 // latents of it. Each is a list of steps on either side and a number of bytes; the roofline model
-// and a link turn it into the time to the first token. All times are estimates and lower limits:
-// steps and link follow one another, at the devices' peaks. Free of LibTorch.
+// and a link turn it into the time to the first token. All times are estimates: each step's is a
+// lower limit, at the device's peak; that nothing overlaps is an assumption. Free of LibTorch.
 #pragma once
 
 #include <cstdint>

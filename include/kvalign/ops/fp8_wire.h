@@ -26,6 +26,9 @@ KVALIGN_API const std::vector<std::string>& fp8_wire_names();
 /// Throws std::invalid_argument for another name, with those that there are.
 KVALIGN_API Fp8Wire parse_fp8_wire(const std::string& name);
 
+/// The inverse: its name.
+KVALIGN_API const std::string& fp8_wire_name(const Fp8Wire& wire);
+
 /// What arrives of caches that are sent one by one: sequence b is tokens
 /// [sequence_offsets_B[b], sequence_offsets_B[b + 1]) and has scales of its own. float32 [S, T, D],
 /// int64 [B + 1] on the CPU, from 0 to T. Throws c10::Error as Fp8Quantizer::quantise.

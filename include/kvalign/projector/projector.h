@@ -41,6 +41,8 @@ struct KVALIGN_API ProjectorOptions {
 // codes reach 448, so that 28 standard deviations are within reach and what is below a thousandth
 // of one has the subnormal codes.
 constexpr float kLatentScale = 1.0f / 16;
+// Those codes, float8_e4m3fn of any shape; numbers beyond 28 become 28.
+KVALIGN_API at::Tensor latent_codes(const at::Tensor& latent);
 
 struct ProjectorShape {
   int64_t num_groups = 1;    // G
