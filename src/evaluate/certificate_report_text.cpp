@@ -134,7 +134,7 @@ std::string attention_section(const CertificateRow& row, const char* title,
 }
 
 std::string seed_line(const CertificateReport& report) {
-  std::string text = "Seed formula (no bound: " + std::string(seed_formula({}).why_no_bound) +
+  std::string text = "Seed formula (" + std::string(seed_formula({}).why_no_bound) +
                      "): with its own numbers " + format_short(seed_formula({}).value);
   for (const CertificateRow& row : report.rows) {
     text += "; " + row.row + " " + format_short(row.seed_formula);

@@ -102,7 +102,7 @@ class FiguresTable {
                {{"quantity"},
                 {"on these data", NumberKind::kMeasured},
                 {"proved", NumberKind::kCertified},
-                {"of the population", NumberKind::kStatistical},
+                {"population", NumberKind::kStatistical},
                 {"noise model", NumberKind::kEstimate}}) {}
 
   void add(const std::string& quantity, const std::string& measured,
@@ -133,8 +133,7 @@ void add_quantisation(FiguresTable& table, const json& row) {
 }
 
 void add_projection(FiguresTable& table, const json& row) {
-  table.add("pooled R² that no projector of this form exceeds on a sample of these texts",
-            cell_of(row, "largest_r2"));
+  table.add("pooled R² of this form at most (sample)", cell_of(row, "largest_r2"));
   if (row.at("projection").is_null()) return;
   const json &projection = row.at("projection"), &upper = projection.at("mean_upper");
   table.add("relative error of a document, mean; by betting", cell_of(projection, "mean"), "–",
@@ -245,8 +244,8 @@ std::string counts_sentence(const json& row) {
 
 std::string seed_sentence(const json& row) {
   const json& formula = row.at("seed_formula");
-  return html_paragraph("The seed note's formula gives " + cell_of(formula, "value") +
-                        ". It is no bound: " + cell_of(formula, "why_no_bound"));
+  return html_paragraph("The seed note's formula gives " + cell_of(formula, "value") + " and is " +
+                        cell_of(formula, "why_no_bound") + ".");
 }
 
 std::string certificate(const json& row) {
