@@ -142,7 +142,8 @@ def median(values):
 
 def share(value):
     """A share in percent, three digits."""
-    return f"{100 * value:.3g} %"
+    digits = float(f"{100 * value:.3g}")
+    return f"{digits:,.0f} %" if digits >= 1000 else f"{digits:.3g} %"
 
 
 def bound(value):
