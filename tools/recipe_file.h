@@ -1,7 +1,6 @@
 // One recipe file serves every subcommand: capture, training, evaluation, plan and, for generated
 // data, the generator. A file may hold sections that a subcommand does not use; each shows, in
-// --help and
-// --print-config, only those that it does.
+// --help and --print-config, only those that it does.
 #pragma once
 
 #include "kvalign/core/options.h"

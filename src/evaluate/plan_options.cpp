@@ -17,11 +17,11 @@ void PlanOptions::describe(OptionVisitor& visitor) {
       {"checkpoint",
        "a projector of the two; empty: maps from all sender layers to all receiver layers"},
       checkpoint);
-  visitor.field(
-      {"latent_numbers", "numbers a token that are sent as latents, without a checkpoint", 1},
-      latent_numbers);
+  visitor.field({"latent_numbers",
+                 "numbers a token that are sent as latents; a low_rank checkpoint has its own", 1},
+                latent_numbers);
   visitor.field({.name = "latent_wire",
-                 .help = "type in which they are sent",
+                 .help = "type in which they are sent; a low_rank checkpoint has its own",
                  .one_of = {"float32", "float16", "float8_e4m3fn"}},
                 latent_wire);
   visitor.field({.name = "cache_wire",

@@ -1,7 +1,7 @@
 // Counts of a projection, by the kind of projector. See cost.h.
 //
-// Shapes:  G feature groups   F features   R streams   D width of a stream   H hidden units   r
-// rank
+// Shapes:  G feature groups   F features   R streams   D width of a stream   H hidden units
+//          r rank
 #include <stdexcept>
 
 #include "kvalign/evaluate/cost.h"
