@@ -170,7 +170,11 @@ TEST_F(HtmlReportTest, BarsHaveIntervalsAndReferenceLines) {
   EXPECT_EQ(count_of(plot, "<rect class=\"bar"), bars);
   EXPECT_EQ(count_of(plot, "class=\"interval\""), 3 * bars);
   EXPECT_EQ(count_of(plot, "class=\"reference\""), 2);
-  EXPECT_EQ(count_of(plot_of(to_html(read("results/demo.json")), "Ladder: all"), "interval\""), 0);
+  json without = report;
+  for (json& row : without["ladder"]) {
+    for (const char* end : {"nll_low", "nll_high"}) row["all"].erase(end);
+  }
+  EXPECT_EQ(count_of(plot_of(to_html(without), "Ladder: all"), "interval\""), 0);
 }
 
 // At 2 nats between 1 and 3, a row keeps half.
@@ -199,6 +203,8 @@ TEST_F(HtmlReportTest, TwoTokenizersAreComparedInBytes) {
 
 TEST_F(HtmlReportTest, EnergyIsShownWhereItWasMeasured) {
   json report = whole_report();
+  report["ladder_data"].erase("energy_source");
+  for (json& row : report["ladder"]) row.erase("joules");
   EXPECT_THAT(to_html(report), Not(HasSubstr("Joules")));
   report["ladder_data"]["energy_source"] = "RAPL package-0";
   for (json& row : report["ladder"]) {
