@@ -5,7 +5,6 @@
 #include <stdexcept>
 
 #include "kvalign/core/packet_tensors.h"
-#include "kvalign/format/packet_reader.h"
 #include "packet_rows.h"
 
 namespace kvalign {
@@ -41,12 +40,7 @@ at::Tensor scales_of(ByteView bytes, PacketScales scales) {
 }  // namespace
 
 PacketCodes packet_codes(std::string_view packet) {
-  ByteView input{reinterpret_cast<const uint8_t*>(packet.data()), packet.size()};
-  check_packet_status(check_packet(input), "packet_codes");
-  PacketReader reader;
-  PacketPreamble preamble;
-  check_packet_status(reader.open(input), "packet_codes");
-  check_packet_status(reader.preamble(input, preamble), "packet_codes");
+  auto [reader, preamble, input] = open_packet(packet, "packet_codes");
   const PacketHeader& header = reader.header();
   if (header.element != PacketElement::kE4M3FN && header.element != PacketElement::kE5M2) {
     throw std::invalid_argument(

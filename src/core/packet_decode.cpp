@@ -7,7 +7,6 @@
 #include "kvalign/core/packet_tensors.h"
 #include "kvalign/format/fp8_layout.h"
 #include "kvalign/format/half.h"
-#include "kvalign/format/packet_reader.h"
 #include "packet_rows.h"
 
 namespace kvalign {
@@ -80,13 +79,7 @@ void decode_chunk(const PacketHeader& header, ByteView static_scales, const Pack
 }  // namespace
 
 DecodedPacket decode_packet(std::string_view packet) {
-  ByteView input{reinterpret_cast<const uint8_t*>(packet.data()), packet.size()};
-  // The whole of it first: a header alone must not decide how much memory is taken.
-  check_packet_status(check_packet(input), "decode_packet");
-  PacketReader reader;
-  PacketPreamble preamble;
-  check_packet_status(reader.open(input), "decode_packet");
-  check_packet_status(reader.preamble(input, preamble), "decode_packet");
+  auto [reader, preamble, input] = open_packet(packet, "decode_packet");
   DecodedPacket decoded;
   decoded.header = reader.header();
   decoded.bytes = packet_bytes_by_part(reader.header(), reader.layout());

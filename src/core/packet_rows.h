@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include "kvalign/format/fp8.h"
 #include "kvalign/format/packet.h"
+#include "kvalign/format/packet_reader.h"
 #include "kvalign/format/packet_status.h"
 
 namespace kvalign {
@@ -15,6 +17,23 @@ inline void check_packet_status(PacketStatus status, const char* where) {
   if (status != PacketStatus::kOk) {
     throw std::invalid_argument(std::string(where) + ": " + packet_status_text(status));
   }
+}
+
+// A reader past the preamble of a packet that is sound as a whole: a header alone must not decide
+// how much memory is taken.
+struct OpenedPacket {
+  PacketReader reader;
+  PacketPreamble preamble;
+  ByteView rest;  // from the first chunk on
+};
+
+inline OpenedPacket open_packet(std::string_view packet, const char* where) {
+  OpenedPacket opened;
+  opened.rest = {reinterpret_cast<const uint8_t*>(packet.data()), packet.size()};
+  check_packet_status(check_packet(opened.rest), where);
+  check_packet_status(opened.reader.open(opened.rest), where);
+  check_packet_status(opened.reader.preamble(opened.rest, opened.preamble), where);
+  return opened;
 }
 
 // The index-th little-endian float32.

@@ -22,22 +22,27 @@ namespace {
 class CertifyTest : public ::testing::Test {
  protected:
   CertifyTest() {
-    GeneratorOptions generate;
-    generate.sender.head_dim = 6;
-    generate.receiver.head_dim = 10;
-    generate.num_sequences = 60;
-    generate.tokens_per_sequence = 7;
-    generate.shared_factors = 4;
-    generate.private_factors = 2;
-    generate.num_classes = 3;
-    recipe_.dataset.folder = folder_.file("data");
-    generate_paired_dataset(generate, recipe_.dataset.folder);
+    generate("data", 1, 3);
     recipe_.device = "cpu";
     recipe_.split = {.validation = 0.2, .test = 0.3};
     options_.bootstrap_resamples = 50;
     options_.baselines = {};
     options_.certify.sequences = 100;
     options_.certify.tokens = 0;
+  }
+
+  void generate(const char* folder, int64_t sequences_per_document, int64_t num_classes) {
+    GeneratorOptions options;
+    options.sender.head_dim = 6;
+    options.receiver.head_dim = 10;
+    options.num_sequences = 60;
+    options.sequences_per_document = sequences_per_document;
+    options.tokens_per_sequence = 7;
+    options.shared_factors = 4;
+    options.private_factors = 2;
+    options.num_classes = num_classes;
+    recipe_.dataset.folder = folder_.file(folder);
+    generate_paired_dataset(options, recipe_.dataset.folder);
   }
 
   std::string save(const std::string& name, const ProjectorOptions& projector) {
@@ -202,16 +207,7 @@ TEST_F(CertifyTest, LatentsBeyondTheirScaleAreCountedAndNeverBounded) {
 
 // Sequences of one document are no independent trials.
 TEST_F(CertifyTest, LimitsCountTheFirstSequenceOfEachDocument) {
-  GeneratorOptions generate;
-  generate.sender.head_dim = 6;
-  generate.receiver.head_dim = 10;
-  generate.num_sequences = 60;
-  generate.sequences_per_document = 3;
-  generate.tokens_per_sequence = 7;
-  generate.shared_factors = 4;
-  generate.private_factors = 2;
-  recipe_.dataset.folder = folder_.file("documents");
-  generate_paired_dataset(generate, recipe_.dataset.folder);
+  generate("documents", 3, 2);
   options_.checkpoints = {"v1=" + save("v1", plain("linear_residual"))};
   const CertificateRow row = certify().rows.at(0);
   EXPECT_EQ(row.decisions->sequences, 18);
