@@ -14,7 +14,6 @@ namespace kvalign {
 namespace {
 
 constexpr auto kSamplePeriod = std::chrono::milliseconds(5);
-constexpr double kShortestSeconds = 0.1;
 
 // Rails that together feed the module, by the labels that its device tree gives them. Others are
 // parts of these. The Jetson Nano's kernel shows its monitor in another way (iio) and is not read.
@@ -42,7 +41,7 @@ class RailSampler : public EnergyCounter {
 
   double joules() override { return sample(); }
   std::string name() const override { return name_; }
-  double shortest_seconds() const override { return kShortestSeconds; }
+  double shortest_seconds() const override { return 0.1; }
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -58,16 +58,17 @@ double EnergyMeter::shortest_seconds() const {
 }
 
 MeasuredWork measure(EnergyMeter& meter, const std::function<void()>& work) {
+  const double shortest = meter.measures() ? meter.shortest_seconds() : 0;
   const double joules = meter.joules();
   const auto start = std::chrono::steady_clock::now();
-  work();
-  MeasuredWork measured{
-      .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
-      .joules = meter.joules() - joules};
-  if (measured.seconds < meter.shortest_seconds()) {
-    measured.joules = std::numeric_limits<double>::quiet_NaN();
-  }
-  return measured;
+  std::chrono::duration<double> time{};
+  double runs = 0;
+  do {
+    work();
+    ++runs;
+    time = std::chrono::steady_clock::now() - start;
+  } while (time.count() < shortest);
+  return {.seconds = time.count() / runs, .joules = (meter.joules() - joules) / runs};
 }
 
 }  // namespace kvalign

@@ -10,9 +10,6 @@
 namespace kvalign {
 namespace {
 
-// The counter moves every 20 to 100 ms, by the card.
-constexpr double kShortestSeconds = 2;
-
 // As nvml.h declares them; 0 is NVML_SUCCESS.
 using NvmlDevice = struct nvmlDevice_st*;
 using NvmlInit = int (*)();
@@ -96,7 +93,8 @@ class NvmlCounter : public EnergyCounter {
     return 1e-3 * static_cast<double>(*now - start_);
   }
   std::string name() const override { return "NVML GPU"; }
-  double shortest_seconds() const override { return kShortestSeconds; }
+  // The counter moves every 20 to 100 ms, by the card.
+  double shortest_seconds() const override { return 2; }
 
  private:
   std::unique_ptr<const Nvml> nvml_;

@@ -9,9 +9,6 @@
 namespace kvalign {
 namespace {
 
-// The counter moves once a millisecond.
-constexpr double kShortestSeconds = 0.02;
-
 class RaplPackage : public EnergyCounter {
  public:
   RaplPackage(std::string name, std::string energy_path, int64_t last, int64_t range)
@@ -30,7 +27,8 @@ class RaplPackage : public EnergyCounter {
     return 1e-6 * static_cast<double>(microjoules_);
   }
   std::string name() const override { return name_; }
-  double shortest_seconds() const override { return kShortestSeconds; }
+  // The counter moves once a millisecond.
+  double shortest_seconds() const override { return 0.02; }
 
  private:
   std::string name_;

@@ -140,7 +140,7 @@ std::string to_markdown(const LadderReport& report) {
       "as independent, which they are not: its p is a lower limit.\n\n" +
       differences_table(report);
   return text + "\n## Milliseconds and joules a sequence\n\nEnergy: " + report.energy_source +
-         ". Steps that are shorter than its counter can tell have \"-\".\n\n" + times_table(report);
+         ". Steps shorter than its counter can tell are repeated.\n\n" + times_table(report);
 }
 
 }  // namespace kvalign

@@ -41,8 +41,7 @@ struct RowSteps {
   Step prefill = {}, project = {}, continuation = {};
 };
 
-// A step that a row lacks is NaN in every text, a step that is too short for its energy to be
-// measured perhaps in some.
+// A step that a row lacks, or whose energy is not measured, is NaN.
 double median(std::vector<double> values) {
   if (std::any_of(values.begin(), values.end(), [](double v) { return std::isnan(v); })) {
     return kUndefined;

@@ -49,10 +49,11 @@ class KVALIGN_API EnergyMeter {
   std::string source_;
 };
 
-/// How long some work took, and what the machine drew meanwhile, for whatever else it did.
+/// How long some work takes, and what the machine draws meanwhile, for whatever else it does: the
+/// mean of as many runs as the meter needs for its shortest time; one where nothing is measured.
 struct MeasuredWork {
   double seconds = 0;
-  double joules = 0;  ///< NaN where not measured, or too short to be
+  double joules = 0;  ///< NaN where not measured
 };
 KVALIGN_API MeasuredWork measure(EnergyMeter& meter, const std::function<void()>& work);
 
