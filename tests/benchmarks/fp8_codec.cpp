@@ -8,28 +8,21 @@
 
 #include <time.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <iomanip>
 #include <iostream>
-#include <string>
 #include <vector>
 
 #include "kvalign/ops/fp8_codec.h"
+#include "tests/benchmarks/subjects.h"
 
 namespace {
 
 using namespace kvalign;
 
 constexpr int64_t kHeads = 8, kHeadDim = 128;  // Qwen3's and Llama's cache of a token and layer
-
-struct Subject {
-  std::string name;
-  std::function<void()> run;
-  std::vector<double> seconds;
-};
 
 double seconds_of(const std::function<void()>& run) {
   const auto now = [] {
@@ -40,27 +33,6 @@ double seconds_of(const std::function<void()>& run) {
   const double start = now();
   run();
   return now() - start;
-}
-
-double median(std::vector<double> numbers) {
-  std::nth_element(numbers.begin(), numbers.begin() + numbers.size() / 2, numbers.end());
-  return numbers[numbers.size() / 2];
-}
-
-// How many times as fast `subject` is as `baseline`, round by round.
-void print_ratio(const Subject& subject, const Subject& baseline) {
-  std::vector<double> ratios;
-  for (size_t round = 0; round < subject.seconds.size(); ++round) {
-    ratios.push_back(baseline.seconds[round] / subject.seconds[round]);
-  }
-  const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());
-  std::cout << std::setw(14) << subject.name << " / " << std::left << std::setw(14) << baseline.name
-            << std::right << median(ratios) << " [" << *least << ", " << *most << "]\n";
-}
-
-void print_speed(const Subject& subject, double bytes) {
-  std::cout << std::setw(14) << subject.name << "  " << bytes * 1e-9 / median(subject.seconds)
-            << " GB/s read and written\n";
 }
 
 void check(const Fp8Result& result) {
@@ -91,14 +63,12 @@ int main(int argc, char** argv) {
   const auto copy = [&] { std::memcpy(target.data(), source.data(), moved / 2); };
 
   Subject subjects[] = {
-      {"copy", copy, {}},
-      {"encode", [&] { check(fast::quantise_fp8(layout, value_span, scale_span, code_span)); }, {}},
-      {"decode",
-       [&] { check(fast::dequantise_fp8(layout, code_span, scale_span, decoded_span)); },
-       {}},
-      {"torch encode", [&] { float8.copy_(values); }, {}},
-      {"torch decode", [&] { decoded.copy_(float8); }, {}},
-      {"copy again", copy, {}}};
+      {"copy", copy},
+      {"encode", [&] { check(fast::quantise_fp8(layout, value_span, scale_span, code_span)); }},
+      {"decode", [&] { check(fast::dequantise_fp8(layout, code_span, scale_span, decoded_span)); }},
+      {"torch encode", [&] { float8.copy_(values); }},
+      {"torch decode", [&] { decoded.copy_(float8); }},
+      {"copy again", copy}};
   for (Subject& subject : subjects) subject.run();  // touches all memory, chooses instructions
   for (int round = 0; round < rounds; ++round) {
     for (Subject& subject : subjects) subject.seconds.push_back(seconds_of(subject.run));

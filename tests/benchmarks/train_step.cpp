@@ -13,16 +13,14 @@
 
 #include "kvalign/core/random.h"
 #include "kvalign/train/projector_trainer.h"
+#include "tests/support/flat_geometry.h"
 
 namespace {
 
 using namespace kvalign;
+using testing::flat;
 
 constexpr int64_t kSenderWidth = 512, kReceiverWidth = 4096, kClasses = 2;
-
-KvGeometry flat(int64_t width) {
-  return {.model = "flat", .num_layers = 1, .num_kv_heads = 1, .head_dim = width};
-}
 
 PairedBatch make_batch(int64_t sequences, int64_t tokens, at::Generator generator) {
   return {.sender_STd = at::randn({1, sequences * tokens, kSenderWidth}, generator),
