@@ -1,6 +1,7 @@
 # One folder, one target: kvalign_add_folder(core LINK format LibTorch::CPU ...) makes the library
 # kvalign_core (kvalign::core) from src/core, with public headers in include/kvalign/core, and the test
-# program kvalign_core_test from tests/core. Folders with TORCH share one precompiled header.
+# program kvalign_core_test from tests/core. Folders with TORCH share one precompiled header, and their
+# sources are compiled eight at a time.
 function(kvalign_add_folder name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "LINK;PRIVATE_LINK")
   file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${name}/*.cpp")
@@ -13,7 +14,7 @@ function(kvalign_add_folder name)
   target_link_libraries(kvalign_${name} PUBLIC ${arg_LINK} PRIVATE ${arg_PRIVATE_LINK})
   kvalign_set_up_target(kvalign_${name})
   if(arg_TORCH)
-    target_precompile_headers(kvalign_${name} REUSE_FROM kvalign_precompiled)
+    kvalign_read_torch_once(kvalign_${name} kvalign_precompiled)
   endif()
   install(TARGETS kvalign_${name} EXPORT kvalign-targets)
   install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/kvalign/${name}"
@@ -55,6 +56,15 @@ function(kvalign_add_precompiled name)
   kvalign_set_up_target(${name})
 endfunction()
 
+# LibTorch's headers, even precompiled, cost 5 s and more a compilation: so sources share those, eight each.
+# Names in their unnamed namespaces must differ within a folder; GCC takes such a source for a header that
+# has unnamed namespaces, and need not warn of it.
+function(kvalign_read_torch_once target precompiled)
+  target_precompile_headers(${target} REUSE_FROM ${precompiled})
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+  target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+endfunction()
+
 # What is tested is optimised as it is used; unit tests themselves only have to compile soon.
 function(kvalign_compile_soon target)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
@@ -79,7 +89,7 @@ function(kvalign_add_test name folder label)
     kvalign_compile_soon(kvalign_${name}_test)
   endif()
   if("${ARGV3}")
-    target_precompile_headers(kvalign_${name}_test REUSE_FROM ${precompiled})
+    kvalign_read_torch_once(kvalign_${name}_test ${precompiled})
   endif()
   add_test(NAME ${name} COMMAND kvalign_${name}_test)
   set_tests_properties(${name} PROPERTIES LABELS ${label} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}"

@@ -127,20 +127,12 @@ std::string times_details(const json& report) {
   return markup;
 }
 
-std::string row_texts(const json& ladder) {
-  std::vector<std::string> texts;
-  for (const json& row : ladder) {
-    texts.push_back(row.at("row").get<std::string>() + ": " + row.at("text").get<std::string>());
-  }
-  return html_details("What each row is", html_list(texts));
-}
-
 }  // namespace
 
 std::string ladder_section(const json& report) {
   if (!report.contains("ladder")) return "";
   return html_section("Ladder", html_paragraph(describe_sequences(report.at("ladder_data"))) +
-                                    scores_table(report) + row_texts(report.at("ladder")) +
+                                    scores_table(report) + html_row_texts(report.at("ladder"), {}) +
                                     differences_table(report) + times_details(report));
 }
 

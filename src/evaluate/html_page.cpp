@@ -119,6 +119,18 @@ std::string html_details(const std::string& summary, const std::string& markup) 
   return "<details>\n<summary>" + escape_markup(summary) + "</summary>\n" + markup + "</details>\n";
 }
 
+std::string html_row_texts(const json& rows, const json& absent_rows) {
+  std::vector<std::string> texts;
+  for (const json& row : rows) {
+    texts.push_back(row.at("row").get<std::string>() + ": " + row.at("text").get<std::string>());
+  }
+  for (const json& row : absent_rows) {
+    texts.push_back("Not shown: " + row.at("row").get<std::string>() + ", " +
+                    row.at("why").get<std::string>());
+  }
+  return html_details("What each row is", html_list(texts));
+}
+
 std::string html_paragraph(const std::string& text) {
   return "<p>" + escape_markup(text) + "</p>\n";
 }

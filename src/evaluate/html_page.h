@@ -49,6 +49,8 @@ std::string html_details(const std::string& summary, const std::string& markup);
 std::string html_paragraph(const std::string& text);
 std::string html_preformatted(const std::string& text);
 std::string html_list(const std::vector<std::string>& texts);
+// Unfolds to the text of each row and why rows are absent.
+std::string html_row_texts(const nlohmann::json& rows, const nlohmann::json& absent_rows);
 // A plot and the sentence below it.
 std::string html_figure(const std::string& svg, const std::string& text);
 // A framed sentence that begins with `title`; its frame and sign say how it went.

@@ -116,18 +116,6 @@ std::string worst_tokens_table(const json& row) {
   return html_details("Worst tokens of " + row.at("row").get<std::string>(), table.markup());
 }
 
-std::string row_texts(const json& reconstruction) {
-  std::vector<std::string> texts;
-  for (const json& row : reconstruction.at("rows")) {
-    texts.push_back(row.at("row").get<std::string>() + ": " + row.at("text").get<std::string>());
-  }
-  for (const json& row : reconstruction.at("absent_rows")) {
-    texts.push_back("Not shown: " + row.at("row").get<std::string>() + ", " +
-                    row.at("why").get<std::string>());
-  }
-  return html_details("What each row is", html_list(texts));
-}
-
 bool all_positive(const std::vector<PlotSeries>& all) {
   return std::all_of(all.begin(), all.end(), [](const PlotSeries& series) {
     return std::all_of(series.points.begin(), series.points.end(),
@@ -170,7 +158,8 @@ std::string reconstruction_section(const json& report) {
   const json& reconstruction = report.at("reconstruction");
   const json& rows = reconstruction.at("rows");
   if (rows.empty()) return "";
-  std::string markup = headline_table(rows) + task_table(report) + row_texts(reconstruction);
+  std::string markup = headline_table(rows) + task_table(report) +
+                       html_row_texts(reconstruction.at("rows"), reconstruction.at("absent_rows"));
   for (const json& row : rows) {
     if (row.contains("checkpoint")) markup += streams_table(row);
   }

@@ -17,7 +17,7 @@ namespace {
 struct Pass {
   StatisticsAccumulator* statistics = nullptr;
   bool pool = false;
-  std::vector<at::Tensor> pooled_BC, labels_B;
+  std::vector<at::Tensor> pooled_BC = {}, labels_B = {};
 
   TaskHeadData task_data() const { return {at::cat(pooled_BC), at::cat(labels_B)}; }
 };

@@ -21,7 +21,7 @@ DatasetIndex flat_header() {
   return header;
 }
 
-PairedSequence sequence_of(int64_t tokens) {
+PairedSequence sequence_of_length(int64_t tokens) {
   PairedSequence sequence;
   sequence.sender_SUd = at::ones({1, tokens, 2});
   sequence.receiver_RTD = at::full({1, tokens, 2}, 2.0);
@@ -32,7 +32,7 @@ TEST(PairedDatasetWriter, WritesSequencesOfAnyLength) {
   const TemporaryFolder folder;
   PairedDatasetWriter writer(folder.path(), flat_header(),
                              {.num_sequences = 3, .sequences_per_shard = 2});
-  for (const int64_t tokens : {1, 5, 3}) writer.add(sequence_of(tokens));
+  for (const int64_t tokens : {1, 5, 3}) writer.add(sequence_of_length(tokens));
   EXPECT_THROWS_WITH(PairedDataset::open(folder.path()), "index.json: no such file");
   EXPECT_EQ(writer.finish().num_tokens, 9);
   const auto dataset = PairedDataset::open(folder.path());
@@ -60,27 +60,27 @@ TEST(PairedDatasetWriter, ChecksItsOptions) {
 TEST(PairedDatasetWriter, ChecksSequences) {
   const TemporaryFolder folder;
   PairedDatasetWriter writer(folder.path(), flat_header(), {.num_sequences = 2});
-  PairedSequence wrong = sequence_of(3);
+  PairedSequence wrong = sequence_of_length(3);
   wrong.sender_SUd = at::ones({1, 3, 5});
   EXPECT_THROWS_WITH(writer.add(wrong), "expected sender streams [1, 3, 2] of m on the CPU");
-  wrong = sequence_of(3);
+  wrong = sequence_of_length(3);
   wrong.receiver_RTD = at::ones({1, 4, 2});
   EXPECT_THROWS_WITH(writer.add(wrong), "expected receiver streams [1, 3, 2]");
-  EXPECT_THROWS_WITH(writer.add(sequence_of(0)), "expected at least 1 token, got none");
-  wrong = sequence_of(3);
+  EXPECT_THROWS_WITH(writer.add(sequence_of_length(0)), "expected at least 1 token, got none");
+  wrong = sequence_of_length(3);
   wrong.token_ids = at::zeros({3}, at::kLong);
   EXPECT_THROWS_WITH(writer.add(wrong), "expected contiguous int32 token_ids [3]");
-  wrong = sequence_of(3);
+  wrong = sequence_of_length(3);
   wrong.receiver_RTD[0][1][1] = 70000.0;
   EXPECT_THROWS_WITH(writer.add(wrong), "sequence 0: a receiver value is not finite as F16");
   EXPECT_THROWS_WITH(writer.finish(), "expected 2 sequences, got 0");
-  writer.add(sequence_of(3));
-  wrong = sequence_of(3);
+  writer.add(sequence_of_length(3));
+  wrong = sequence_of_length(3);
   wrong.label = 1;
   EXPECT_THROWS_WITH(writer.add(wrong),
                      "sequence 1: token_ids, alignment, label and document must be");
-  writer.add(sequence_of(3));
-  EXPECT_THROWS_WITH(writer.add(sequence_of(3)), "expected 2 sequences, got one more");
+  writer.add(sequence_of_length(3));
+  EXPECT_THROWS_WITH(writer.add(sequence_of_length(3)), "expected 2 sequences, got one more");
 }
 
 TEST(PairedDatasetWriter, DocumentsAreTheHeaders) {
@@ -88,7 +88,7 @@ TEST(PairedDatasetWriter, DocumentsAreTheHeaders) {
   DatasetIndex header = flat_header();
   header.documents = {std::string(64, 'a'), std::string(64, 'b')};
   PairedDatasetWriter writer(folder.path(), header, {.num_sequences = 1});
-  PairedSequence sequence = sequence_of(3);
+  PairedSequence sequence = sequence_of_length(3);
   EXPECT_THROWS_WITH(writer.add(sequence), "expected one of the header's 2 documents, got none");
   sequence.document = 2;
   EXPECT_THROWS_WITH(writer.add(sequence), "expected one of the header's 2 documents, got 2");
@@ -100,7 +100,7 @@ TEST(PairedDatasetWriter, DocumentsAreTheHeaders) {
 
 /// Sequence i of a dataset of one value: i + 1 everywhere.
 PairedSequence numbered(int64_t number) {
-  PairedSequence sequence = sequence_of(2);
+  PairedSequence sequence = sequence_of_length(2);
   sequence.sender_SUd.fill_(number + 1);
   return sequence;
 }
@@ -204,7 +204,7 @@ TEST(PairedDatasetWriter, LayersNeedTokenIds) {
   DatasetIndex header = flat_header();
   header.layout = DatasetLayout::kLayers;
   PairedDatasetWriter writer(folder.path(), header, {.num_sequences = 1});
-  PairedSequence sequence = sequence_of(3);
+  PairedSequence sequence = sequence_of_length(3);
   sequence.sender_SUd = sequence.receiver_RTD = at::ones({2, 3, 2});
   EXPECT_THROWS_WITH(writer.add(sequence),
                      "expected token_ids, which only a flat dataset may lack");

@@ -15,7 +15,7 @@ using ::testing::ElementsAre;
 using testing::golden_double;
 using testing::golden_fill;
 
-LossInput small_input() {
+LossInput three_sequences() {
   return {.predicted_RTD = golden_double({2, 6, 4}, 1).requires_grad_(),
           .target_RTD = golden_double({2, 6, 4}, 2),
           .sequence_offsets = at::tensor({0, 1, 4, 6}, at::kLong)};
@@ -28,7 +28,7 @@ TaskHead small_head() {
 TEST(MultiTaskLoss, DefaultsAreOneHalfOne) {
   const MultiTaskLoss loss({}, small_head());
   EXPECT_THAT(loss.term_names(), ElementsAre("mse", "cosine", "task"));
-  const LossValue value = loss.compute(small_input());
+  const LossValue value = loss.compute(three_sequences());
   ASSERT_EQ(value.terms.size(), 3u);
   EXPECT_EQ(value.terms[1].first, "cosine");
   EXPECT_FALSE(value.terms[0].second.requires_grad());
@@ -40,14 +40,14 @@ TEST(MultiTaskLoss, DefaultsAreOneHalfOne) {
 
 TEST(MultiTaskLoss, GradientMatchesFiniteDifferences) {
   const MultiTaskLoss loss({.mse = 0.3, .cosine = 2.0, .task = 0.7}, small_head());
-  const LossInput input = small_input();
+  const LossInput input = three_sequences();
   testing::expect_gradient_matches([&] { return loss.compute(input).total; }, input.predicted_RTD);
 }
 
 TEST(MultiTaskLoss, WeightZeroLeavesATermOut) {
   const MultiTaskLoss loss({.mse = 0.0, .cosine = 2.0, .task = 0.0}, std::nullopt);
   EXPECT_THAT(loss.term_names(), ElementsAre("cosine"));
-  const LossValue value = loss.compute(small_input());
+  const LossValue value = loss.compute(three_sequences());
   EXPECT_NEAR(value.total.item<double>(), 2 * value.terms[0].second.item<double>(), 1e-15);
 }
 
@@ -67,7 +67,7 @@ TEST(MultiTaskLoss, ErrorsSayWhatToDo) {
                      "expected a weight above 0, got none");
   EXPECT_THROWS_WITH(MultiTaskLoss({.task_target = "firm"}, small_head()),
                      "expected task_target hard or soft, got 'firm'");
-  LossInput input = small_input();
+  LossInput input = three_sequences();
   input.target_RTD = input.target_RTD.narrow(1, 0, 5);
   EXPECT_THROWS_WITH(MultiTaskLoss({}, small_head()).compute(input),
                      "of one shape, got [2, 6, 4] and [2, 5, 4]");

@@ -3,12 +3,14 @@
 
 #include <ATen/ATen.h>
 
+#include "tests/support/flat_geometry.h"
 #include "tests/support/golden_fill.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {
 namespace {
 
+using testing::flat;
 using testing::golden_fill;
 using Groups = std::vector<std::vector<int64_t>>;
 
@@ -18,10 +20,6 @@ KvGeometry layered(int64_t num_layers, int64_t num_kv_heads, int64_t head_dim) {
           .num_kv_heads = num_kv_heads,
           .head_dim = head_dim,
           .rope = RopeOptions{.rotary_dim = head_dim}};
-}
-
-KvGeometry flat(int64_t width) {
-  return {.model = "flat", .num_layers = 1, .num_kv_heads = 1, .head_dim = width};
 }
 
 // Sender streams of 3 layers: keys 0 1 2, values 3 4 5.

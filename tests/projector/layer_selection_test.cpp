@@ -18,16 +18,16 @@ using testing::golden_fill;
 
 constexpr int64_t kSenderLayers = 4, kReceiverLayers = 2, kTokens = 400;
 
-const KvGeometry kSender{.model = "small",
-                         .num_layers = kSenderLayers,
-                         .num_kv_heads = 1,
-                         .head_dim = 4,
-                         .rope = RopeOptions{.rotary_dim = 4}};
-const KvGeometry kReceiver{.model = "large",
-                           .num_layers = kReceiverLayers,
-                           .num_kv_heads = 1,
-                           .head_dim = 6,
-                           .rope = RopeOptions{.rotary_dim = 6}};
+const KvGeometry kSenderCache{.model = "small",
+                              .num_layers = kSenderLayers,
+                              .num_kv_heads = 1,
+                              .head_dim = 4,
+                              .rope = RopeOptions{.rotary_dim = 4}};
+const KvGeometry kReceiverCache{.model = "large",
+                                .num_layers = kReceiverLayers,
+                                .num_kv_heads = 1,
+                                .head_dim = 6,
+                                .rope = RopeOptions{.rotary_dim = 6}};
 
 struct Data {
   at::Tensor sender_STd, receiver_RTD;
@@ -46,12 +46,12 @@ Data planted(uint64_t seed) {
 }
 
 FeaturePlan plan(const LayerMapOptions& layer_map) {
-  return FeaturePlan(kSender, kReceiver, layer_map);
+  return FeaturePlan(kSenderCache, kReceiverCache, layer_map);
 }
 
 RidgeStatistics sums(const Data& data, const LayerMapOptions& layer_map) {
   const FeaturePlan features = plan(layer_map);
-  RidgeStatistics statistics(projector_shape(features, kReceiver));
+  RidgeStatistics statistics(projector_shape(features, kReceiverCache));
   statistics.add(features.gather(data.sender_STd), data.receiver_RTD);
   return statistics;
 }

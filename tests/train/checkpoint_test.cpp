@@ -14,6 +14,7 @@
 #include "kvalign/core/files.h"
 #include "kvalign/core/safetensors.h"
 #include "kvalign/projector/kv_projector.h"
+#include "tests/support/flat_geometry.h"
 #include "tests/support/golden_fill.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
@@ -21,13 +22,10 @@
 namespace kvalign {
 namespace {
 
+using testing::flat;
 using testing::golden_fill;
 
-constexpr int64_t kTokens = 9;
-
-KvGeometry flat(int64_t width) {
-  return {.model = "flat", .num_layers = 1, .num_kv_heads = 1, .head_dim = width};
-}
+constexpr int64_t kCachedTokens = 9;
 
 KvGeometry layered(int64_t num_layers, int64_t head_dim) {
   return {.model = "layered",
@@ -76,7 +74,7 @@ TEST(Checkpoint, GivesTheSameFunctionBack) {
       EXPECT_EQ(read.projector->sender(), saved.projector->sender());
       EXPECT_EQ(read.projector->receiver(), saved.projector->receiver());
       const at::NoGradGuard no_grad;
-      const at::Tensor sender_STd = golden_fill({4, kTokens, 8}, 9, 4.0);
+      const at::Tensor sender_STd = golden_fill({4, kCachedTokens, 8}, 9, 4.0);
       const at::Tensor expected = saved.projector->project(sender_STd);
       const at::Tensor got = read.projector->project(sender_STd);
       // Folding changes the order of sums of some 30 products of float32.

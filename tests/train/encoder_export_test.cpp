@@ -18,7 +18,7 @@ namespace {
 
 using testing::golden_fill;
 
-constexpr int64_t kTokens = 9, kRank = 5;
+constexpr int64_t kEncodedTokens = 9, kRank = 5;
 
 KvGeometry geometry(int64_t num_layers) {
   return {.model = "layered", .num_layers = num_layers, .num_kv_heads = 2, .head_dim = 6};
@@ -51,7 +51,7 @@ class EncoderExportTest : public ::testing::Test {
   }
 
   TemporaryFolder folder_;
-  const at::Tensor streams_ = golden_fill({4, kTokens, 12}, 5, 3.0);
+  const at::Tensor streams_ = golden_fill({4, kEncodedTokens, 12}, 5, 3.0);
 };
 
 TEST_F(EncoderExportTest, LatentsAreThoseOfTheCheckpoint) {

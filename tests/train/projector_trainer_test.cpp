@@ -6,24 +6,22 @@
 
 #include <limits>
 
+#include "tests/support/flat_geometry.h"
 #include "tests/support/golden_fill.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {
 namespace {
 
+using testing::flat;
 using testing::golden_fill;
 
-constexpr int64_t kTokens = 10;
-
-KvGeometry flat(int64_t width) {
-  return {.model = "flat", .num_layers = 1, .num_kv_heads = 1, .head_dim = width};
-}
+constexpr int64_t kBatchTokens = 10;
 
 PairedBatch make_batch(uint64_t seed) {
-  return {.sender_STd = golden_fill({1, kTokens, 6}, seed, 1.0),
-          .receiver_RTD = golden_fill({1, kTokens, 8}, seed + 1, 1.0),
-          .sequence_offsets = at::tensor({int64_t{0}, int64_t{4}, kTokens})};
+  return {.sender_STd = golden_fill({1, kBatchTokens, 6}, seed, 1.0),
+          .receiver_RTD = golden_fill({1, kBatchTokens, 8}, seed + 1, 1.0),
+          .sequence_offsets = at::tensor({int64_t{0}, int64_t{4}, kBatchTokens})};
 }
 
 PairedBatch bad_batch() {
@@ -120,9 +118,9 @@ TEST(ProjectorTrainer, RanksAreTrainedInTurn) {
   const MultiTaskLoss loss({.task = 0}, std::nullopt);
   const TrainOptions options{.weight_decay = 0, .ranks = {2, 5}};
   ProjectorTrainer trainer(projector, loss, options, at::kCPU);
-  const PairedBatch batch{.sender_STd = golden_fill({2, kTokens, 4}, 1, 1.0),
-                          .receiver_RTD = golden_fill({2, kTokens, 6}, 2, 1.0),
-                          .sequence_offsets = at::tensor({int64_t{0}, kTokens})};
+  const PairedBatch batch{.sender_STd = golden_fill({2, kBatchTokens, 4}, 1, 1.0),
+                          .receiver_RTD = golden_fill({2, kBatchTokens, 6}, 2, 1.0),
+                          .sequence_offsets = at::tensor({int64_t{0}, kBatchTokens})};
   const auto moved = [&](int64_t number) {
     at::Tensor weight = projector.projector().named_parameters()["encoder.weight"];
     const at::Tensor before = weight.detach().clone();

@@ -9,11 +9,13 @@
 #include <string>
 
 #include "kvalign/train/projector_trainer.h"
+#include "tests/support/flat_geometry.h"
 #include "tests/support/golden_fill.h"
 
 namespace kvalign {
 namespace {
 
+using testing::flat;
 using testing::golden_fill;
 
 nlohmann::json golden() {
@@ -50,9 +52,6 @@ void expect_golden_losses(const std::string& name, const std::string& kind) {
   const nlohmann::json& fills = file["recipe"]["fill"];
   const ProjectorOptions options{
       .kind = kind, .norm = "layer", .standardise_features = false, .standardise_targets = false};
-  const auto flat = [](int64_t width) {
-    return KvGeometry{.model = "flat", .num_layers = 1, .num_kv_heads = 1, .head_dim = width};
-  };
   KvProjector projector(options, flat(512), flat(4096));
   fill_weights(projector.projector(), fills, name + ".");
   const MultiTaskLoss loss({}, TaskHead{filled(fills["head.weight"]), filled(fills["head.bias"])});
