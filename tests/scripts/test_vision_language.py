@@ -12,6 +12,7 @@ transformers = pytest.importorskip(
     "transformers", reason="run scripts/setup_capture.sh and use .deps/capture/bin/python"
 )
 
+import annotations
 import capture_hf
 from capture import CaptureError, models
 from PIL import Image
@@ -130,6 +131,27 @@ def test_labels_and_shared_documents_are_kept(tmp_path, pairs):
     assert shard["labels"].dtype == torch.int64
     found = sorted(zip(shard["document_ids"].tolist(), shard["labels"].tolist()))
     assert found == [(0, 1), (0, 2), (1, 0)]
+
+
+def test_annotations_become_a_labelled_dataset(tmp_path, pairs):
+    """annotations.py to capture_hf.py; the images are noise, so only the labels mean anything."""
+    for clip, start in (("A", 1), ("B", 3)):
+        rows = [f"1 9 {frame} 0 0 9 9 {start + (frame > 3)}\n" for frame in range(8)]
+        (tmp_path / f"{clip}.viratdata.objects.txt").write_text("".join(rows))
+        for frame in (2, 6):
+            Image.effect_noise((40, 30), 50 + frame).convert("RGB").save(
+                tmp_path / f"{clip}{frame}.jpg"
+            )
+    made = ["virat", "--input", *map(str, sorted(tmp_path.glob("*.objects.txt")))]
+    made += ["--frames", f"{tmp_path}/{{clip}}{{frame}}.jpg", "--span", "4"]
+    assert annotations.main([*made, "--output", str(tmp_path / "samples.jsonl")]) == 0
+    model = save_llava(tmp_path / "m", 2, 1)
+    labelled = ("--label-field", "label", "--sequences", "4")
+    assert run(model, model, tmp_path / "samples.jsonl", tmp_path / "d", *labelled) == 0
+    index = json.loads((tmp_path / "d" / "index.json").read_text())
+    shard = load_file(tmp_path / "d" / index["shards"][0]["file"])
+    found = sorted(zip(shard["document_ids"].tolist(), shard["labels"].tolist()))
+    assert found == [(0, 0), (0, 1), (1, 2), (1, 3)]
 
 
 def test_another_image_or_label_is_another_capture(tmp_path, pairs, capsys):

@@ -19,8 +19,8 @@ def _intervals(signal):
     """[(first frame, last frame)] of a signal {frame: 1 or 0}."""
     points = []
     for key, node in signal.members():
-        if not FRAME.fullmatch(key):
-            raise node.fault(f"expected a frame number, got {key!r}")
+        if not FRAME.fullmatch(key) or int(key) >= spans.MOST_FRAMES:
+            raise node.fault(f"expected a frame number below {spans.MOST_FRAMES}, got {key!r}")
         points.append((int(key), node.one_of(0, 1), node))
     points.sort(key=lambda point: point[0])
     for index, (_, state, node) in enumerate(points):

@@ -12,6 +12,8 @@ import string
 from .. import CaptureError
 from .samples import Scene
 
+MOST_FRAMES = 10_000_000  # days of film: a larger number is a slip, and would make as many spans
+
 
 def frames_pattern(text):
     """Checks a path with {frame} and maybe {clip}, such as frames/{clip}_{frame:06d}.jpg."""

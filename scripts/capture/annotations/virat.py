@@ -34,6 +34,11 @@ def _row(path, number, line):
             raise CaptureError(
                 f"{path}:{number}: {name}: expected a number from 0, got {value}{REMEDY}"
             )
+    if frame >= spans.MOST_FRAMES:
+        raise CaptureError(
+            f"{path}:{number}: frame: expected a number below {spans.MOST_FRAMES}, got {frame}"
+            f"{REMEDY}"
+        )
     if not 0 <= kind < len(TYPES):
         raise CaptureError(
             f"{path}:{number}: type: expected 0 to {len(TYPES) - 1}, got {kind}{REMEDY}"
