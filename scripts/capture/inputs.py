@@ -341,11 +341,16 @@ def plan_sequences(options, cutter):
         )
         taken = take_sequences(documents, first_id, cutter, wanted, generator)
         if len(taken) < wanted:
+            remedy = (
+                "Lower --sequences, add pairs, or raise --tokens where a pair has more."
+                if options.format == "image-text"
+                else "Lower --sequences or --tokens, or add text."
+            )
             where = options.input[index] if options.shares else " ".join(options.input)
             raise CaptureError(
                 f"--input {where}: expected {wanted} sequences of {options.tokens} tokens, its "
                 f"{len(documents)} "
-                f"documents give {len(taken)}. Lower --sequences or --tokens, or add text."
+                f"documents give {len(taken)}. {remedy}"
             )
         sequences += taken
         remaining -= wanted

@@ -151,7 +151,7 @@ class CocoTest(AnnotationsTest):
 
     def test_images_without_annotations_have_no_label_but_lack_a_class(self):
         _, said = self.made(*self.coco())
-        self.assertIn("left out: 1 scenes without an annotation of these classes", said)
+        self.assertIn("left out: 1 samples without an annotation of these classes", said)
         samples, said = self.made(*self.coco("--present", "dog", "--least-area", "20"))
         self.assertEqual([sample["label"] for sample in samples], [1, 0, 0])
         self.assertEqual([sample["label_name"] for sample in samples], ["yes", "no", "no"])
@@ -179,7 +179,7 @@ class CocoTest(AnnotationsTest):
         (self.root / "images" / "two.jpg").unlink()
         samples, said = self.made(*self.coco())
         self.assertEqual([sample["document"] for sample in samples], ["one.jpg"])
-        self.assertIn("left out: 1 scenes whose image file does not exist (first: ", said)
+        self.assertIn("left out: 1 samples whose image file does not exist (first: ", said)
         self.assertIn("two.jpg", said)
 
     def test_nothing_is_written_when_no_sample_is_left(self):
@@ -390,6 +390,12 @@ class SharedTest(AnnotationsTest):
         documents = inputs.read_documents(self.output, "image-text", "label")
         self.assertEqual([one["name"] for one in documents], ["A", "B"])
         self.assertEqual([one["label"] for one in documents[0]["items"]], [2, 1])
+
+    def test_images_are_found_from_a_linked_folder(self):
+        (self.root / "deep" / "down").mkdir(parents=True)
+        (self.root / "out").symlink_to(self.root / "deep" / "down")
+        self.made(*self.coco())
+        self.assertEqual(len(inputs.read_documents(self.output, "image-text")), 2)
 
     def test_wrong_classes_are_refused(self):
         for options, text in (

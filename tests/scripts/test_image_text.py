@@ -42,13 +42,13 @@ class ImageTextTest(unittest.TestCase):
             ],
         )
 
-    def plan(self, *paths, sequences=4, label_field="label"):
+    def plan(self, *paths, sequences=4, label_field="label", tokens=32):
         def encode(item):
             self.encoded.append(item["image"])
             return [7] * 20
 
         no_tokens = types.SimpleNamespace(input_ids=[])
-        cutter = inputs.Cutter(lambda text: no_tokens, 32, "image-text", encode)
+        cutter = inputs.Cutter(lambda text: no_tokens, tokens, "image-text", encode)
         options = argparse.Namespace(
             input=list(paths),
             format="image-text",
@@ -56,7 +56,7 @@ class ImageTextTest(unittest.TestCase):
             shares=None,
             seed=1,
             sequences=sequences,
-            tokens=32,
+            tokens=tokens,
         )
         return inputs.plan_sequences(options, cutter)
 
@@ -105,6 +105,12 @@ class ImageTextTest(unittest.TestCase):
         paths = [self.clips("one/s.jsonl"), self.clips("two/s.jsonl", clips=("c", "b"))]
         with self.assertRaisesRegex(CaptureError, "two/s.jsonl: document 'b' is also in --input"):
             self.plan(*paths)
+
+    def test_pairs_too_few_or_too_long_are_told(self):
+        for tokens, found in ((32, 40), (19, 0)):
+            text = f"expected 50 sequences of {tokens} tokens, its 2 documents give {found}. "
+            with self.assertRaisesRegex(CaptureError, text + "Lower --sequences, add pairs, or"):
+                self.plan(self.clips(), sequences=50, tokens=tokens)
 
     def test_wrong_lines_are_named(self):
         for line, text in (

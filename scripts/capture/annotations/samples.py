@@ -70,6 +70,12 @@ class Classes:
         return self.names.index(max(here, key=weights.get)) if here else None
 
 
+def relative_to(folder, image):
+    """The way from a folder to an image, also where folders on it are symbolic links."""
+    from_folder = os.path.relpath(os.path.realpath(image.parent), os.path.realpath(folder))
+    return os.path.normpath(os.path.join(from_folder, image.name))
+
+
 def make_samples(scenes, classes, text, folder, left_out):
     """The lines of a sample file in `folder`. `left_out` gets the scenes without label or image."""
     samples = []
@@ -77,13 +83,13 @@ def make_samples(scenes, classes, text, folder, left_out):
         weights = {name: scene.weights[name] for name in classes.names if name in scene.weights}
         label = classes.label_of(weights)
         if label is None:
-            left_out.add("scenes without an annotation of these classes", scene.image)
+            left_out.add("samples without an annotation of these classes", scene.image)
         elif not scene.image.is_file():
-            left_out.add("scenes whose image file does not exist", scene.image)
+            left_out.add("samples whose image file does not exist", scene.image)
         else:
             samples.append(
                 {
-                    "image": os.path.relpath(scene.image, folder),
+                    "image": relative_to(folder, scene.image),
                     "text": text,
                     "label": label,
                     "label_name": classes.label_names()[label],
