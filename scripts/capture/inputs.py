@@ -102,9 +102,10 @@ def read_utf8(path):
     except FileNotFoundError as error:
         raise CaptureError(f"--input {path}: no such file or folder") from error
     except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise CaptureError(
             f"--input {path}: expected UTF-8 text, got byte {error.object[error.start]:#x} at "
-            f"offset {error.start}"
+            f"offset {error.start}, line {line}"
         ) from error
 
 

@@ -422,6 +422,11 @@ class SharedTest(AnnotationsTest):
         ):
             self.assert_refused("expected", *arguments, status=2)
 
+    def test_what_is_not_utf8_is_told_with_its_line(self):
+        for arguments in (self.coco(), self.virat(), self.actev()):
+            (self.root / arguments[2]).write_bytes(b"1\n2\n\xff")
+            self.assert_refused("expected UTF-8 text, got byte 0xff at offset 4, line 3", *arguments)
+
     def test_a_missing_file_is_named(self):
         for arguments in (self.coco(), self.virat(), self.actev()):
             (self.root / arguments[2]).unlink()
