@@ -311,8 +311,8 @@ def check_names(paths, groups):
         for name in (one["name"] for one in documents if one["name"] is not None):
             if name in seen:
                 raise CaptureError(
-                    f"--input {path}: document {name!r} is also in --input {seen[name]}; put both "
-                    "files into one folder and give the folder"
+                    f"--input {path}: document {name!r} is also in --input {seen[name]}; make both "
+                    "files in one folder and give the folder"
                 )
             seen[name] = path
 
