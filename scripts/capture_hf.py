@@ -5,8 +5,9 @@
 
 Keys are stored without RoPE, removed with each model's own cos and sin; how is proved by experiment
 when a model is loaded. Inputs: text (a file or a folder of files), chat (JSONL with "messages",
-through the chat template) or image-text (JSONL with "image" and "text", through the processor). Run
-the same command again to resume. Only prepares inputs: training and evaluation never need Python.
+through the chat template) or image-text (JSONL with "image" and "text", through the processor;
+annotations.py makes such files of COCO, VIRAT and ActEV annotations, with labels). Run the same
+command again to resume. Only prepares inputs: training and evaluation never need Python.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import torch
 import transformers
 
 from capture import VERSION, CaptureError, inputs, models, store
+from capture.files import sha256_of
 
 ROLES = ("sender", "receiver")
 NUM_SINKS = 4  # attention-sink tokens recorded in the index; loaders may leave them out
@@ -132,7 +134,10 @@ def capture_shard(model, role, sequences, options, encoder, progress):
 def shard_layout(sequences):
     """The tensors of a shard that belong to neither model."""
     lengths = torch.tensor([0] + [len(sequence.tokens) for sequence in sequences])
-    return {
+    labels = [
+        sequence.item["label"] for sequence in sequences if "label" in (sequence.item or {})
+    ]
+    return ({"labels": torch.tensor(labels)} if labels else {}) | {
         "sequence_offsets": lengths.cumsum(0),
         "token_ids": torch.tensor(
             [token for sequence in sequences for token in sequence.tokens], dtype=torch.int32
@@ -189,6 +194,11 @@ class Capture:
             step,
             [(sequence.tokens, sequence.document) for sequence in sequences],
         ]
+        if self._encoders:  # the tokens of two images are the same when their texts are
+            identity += [
+                (sha256_of(sequence.item["image"]), sequence.item.get("label"))
+                for sequence in sequences
+            ]
         plan = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
         self._store = store.Store(options.output, plan, len(self._shards))
 
@@ -317,6 +327,7 @@ class Capture:
         }
         source = {
             **inputs.describe(options),
+            **({"label_field": options.label_field} if options.label_field else {}),
             "compute_dtype": options.compute_dtype,
             "torch": torch.__version__,
             "transformers": transformers.__version__,
@@ -361,6 +372,11 @@ def parse(arguments):
     )
     inputs.add_arguments(parser, ("text", "chat", "image-text"))
     parser.add_argument(
+        "--label-field",
+        metavar="NAME",
+        help="image-text: key of each line's label, a class from 0, kept in the dataset",
+    )
+    parser.add_argument(
         "--output",
         required=True,
         metavar="DIR",
@@ -403,6 +419,8 @@ def parse(arguments):
     options = parser.parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else arguments
     inputs.check_arguments(parser, options)
+    if options.label_field and options.format != "image-text":
+        parser.error("--label-field: labels are read with --format image-text alone")
     return options
 
 

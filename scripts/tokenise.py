@@ -96,12 +96,7 @@ def read_labels(path, field, num_documents):
     """One whole number from 0 a document, in the order of the documents."""
     labels = []
     for number, value in inputs.read_jsonl(path, (field,)):
-        label = value[field]
-        if not isinstance(label, int) or label < 0:
-            raise CaptureError(
-                f"{path}:{number}: {field}: expected a whole number from 0, got {label!r}"
-            )
-        labels.append(int(label))
+        labels.append(inputs.label_of(path, number, value, field))
     if len(labels) != num_documents:
         raise CaptureError(
             f"{path}: expected one line a document, {num_documents} in all, got {len(labels)}. "

@@ -2,18 +2,21 @@
 
 A document is what a train/held-out split must not cut through. Text files: pieces between
 lines "<|endoftext|>", else articles of a wikitext file (lines like " = Title = "), else the whole
-file; a folder: one document a file. Chat and image-text: JSONL, one document a line.
+file; a folder: one document a file. Chat and image-text: JSONL, one document a line; image-text
+lines with the same "document" (the frames of one clip) are one document.
 """
 
 import argparse
 import dataclasses
 import hashlib
+import itertools
 import json
 import pathlib
 import random
 import re
 
 from . import CaptureError
+from .files import sha256_of
 
 WIKITEXT_TITLE = re.compile(r"^ = [^=].* = ?$", re.MULTILINE)
 END_OF_TEXT = re.compile(r"^<\|endoftext\|>[ \t]*$", re.MULTILINE)
@@ -24,7 +27,7 @@ SHORTEST = 16  # a chat or image-text sequence below this says little and is dro
 class Sequence:
     tokens: list  # token ids, BOS included where the tokenizer adds one
     document: int  # dataset-wide id
-    item: object = None  # what the cutter adds; image-text: {"image": path, "text": prompt}
+    item: object = None  # what the cutter adds; image-text: {"image", "text"} and maybe "label"
 
 
 @dataclasses.dataclass
@@ -99,9 +102,10 @@ def read_utf8(path):
     except FileNotFoundError as error:
         raise CaptureError(f"--input {path}: no such file or folder") from error
     except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise CaptureError(
             f"--input {path}: expected UTF-8 text, got byte {error.object[error.start]:#x} at "
-            f"offset {error.start}"
+            f"offset {error.start}, line {line}"
         ) from error
 
 
@@ -148,9 +152,36 @@ def read_jsonl(path, required):
         yield number, value
 
 
-def read_documents(path, kind):
-    """Documents of one --input: strings (text), message lists (chat) or dicts (image-text)."""
-    documents = []
+def label_of(path, number, value, field):
+    """The class that line `number` of a JSONL file gives in `field`."""
+    label = value[field]
+    if not isinstance(label, int) or label < 0:
+        raise CaptureError(
+            f"{path}:{number}: {field}: expected a whole number from 0, got {label!r}"
+        )
+    return int(label)
+
+
+def read_image_texts(path, label_field):
+    """Items of an image-text file, each with its document's name (None: it is one of its own)."""
+    required = ("image", "text") + ((label_field,) if label_field else ())
+    for number, value in read_jsonl(path, required):
+        for key in ("image", "text", "document"):
+            if key in value and not isinstance(value[key], str):
+                raise CaptureError(f"{path}:{number}: {key}: expected a text, got {value[key]!r}")
+        image = path.parent / value["image"]
+        if not image.is_file():
+            raise CaptureError(f"{path}:{number}: image {image} does not exist")
+        item = {"image": str(image), "text": value["text"]}
+        if label_field:
+            item["label"] = label_of(path, number, value, label_field)
+        yield value.get("document"), item
+
+
+def read_documents(path, kind, label_field=None):
+    """Documents of one --input: strings (text), message lists (chat) or {"name", "items"}
+    (image-text)."""
+    documents, named = [], {}
     for file in files_of(path):
         if kind == "text":
             pieces = split_text(read_utf8(file))
@@ -160,11 +191,13 @@ def read_documents(path, kind):
         elif kind == "chat":
             documents += [value["messages"] for _, value in read_jsonl(file, ("messages",))]
         else:
-            for number, value in read_jsonl(file, ("image", "text")):
-                image = file.parent / value["image"]
-                if not image.is_file():
-                    raise CaptureError(f"{file}:{number}: image {image} does not exist")
-                documents.append({"image": str(image), "text": value["text"]})
+            for name, item in read_image_texts(file, label_field):
+                if name in named:
+                    named[name]["items"].append(item)
+                    continue
+                documents.append({"name": name, "items": [item]})
+                if name is not None:
+                    named[name] = documents[-1]
     if not documents:
         raise CaptureError(f"--input {path}: no {kind} documents found")
     return documents
@@ -188,8 +221,12 @@ def digest(path):
 def document_digest(document, kind):
     """SHA-256 by which a document is known again, whatever it was cut or tokenised into."""
     if kind == "image-text":
-        image = hashlib.sha256(pathlib.Path(document["image"]).read_bytes()).hexdigest()
-        document = {"image": image, "text": document["text"]}
+        if document["name"] is not None:
+            # By name: two samples of one clip must be known for one, whatever frames they took.
+            document = {"document": document["name"]}
+        else:
+            (item,) = document["items"]
+            document = {"image": sha256_of(item["image"]), "text": item["text"]}
     text = document if kind == "text" else json.dumps(document, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -198,7 +235,7 @@ class Cutter:
     """Cuts documents into consecutive sequences of `num_tokens`, each a prefill of its own.
 
     Where the tokenizer puts a BOS before a text, every sequence starts with it. The rest of a text
-    that does not fill a sequence is dropped; a chat or image-text document may be one shorter
+    that does not fill a sequence is dropped; a chat or an image-text item may be one shorter
     sequence.
     """
 
@@ -213,13 +250,19 @@ class Cutter:
         self._prefix = special[:1] if special and special[0] == tokenizer.bos_token_id else []
 
     def cut(self, document):
-        """List of (tokens, item)."""
+        """(tokens, item) of every sequence."""
         if self._kind == "image-text":
-            tokens = self._encode_item(document)
-            # An image must not be cut in two, so a pair is one sequence or none.
-            return [(tokens, document)] if SHORTEST <= len(tokens) <= self._num_tokens else []
+            return self._encoded(document["items"])
         tokens = self._tokenizer(self.text_of(document), add_special_tokens=False).input_ids
         return [(self._prefix + tokens[begin:end], None) for begin, end in self.cuts(tokens)]
+
+    def _encoded(self, items):
+        """One at a time as they are asked for: a clip has more frames than a capture may want."""
+        for item in items:
+            tokens = self._encode_item(item)
+            # An image must not be cut in two, so a pair is one sequence or none.
+            if SHORTEST <= len(tokens) <= self._num_tokens:
+                yield tokens, item
 
     def text_of(self, document):
         """The text that is tokenised; a chat becomes one by its template."""
@@ -246,21 +289,32 @@ def take_sequences(documents, first_id, cutter, wanted, generator):
     """
     order = list(range(len(documents)))
     generator.shuffle(order)
-    pieces, taken, depth = {}, [], 0
+    pieces, taken = {}, []
     while len(taken) < wanted:
         before = len(taken)
         for index in order:
             if index not in pieces:
-                pieces[index] = cutter.cut(documents[index])
-            if depth < len(pieces[index]) and len(taken) < wanted:
-                tokens, item = pieces[index][depth]
+                pieces[index] = iter(cutter.cut(documents[index]))
+            for tokens, item in itertools.islice(pieces[index], 1):
                 taken.append(Sequence(tokens, first_id + index, item))
             if len(taken) == wanted:
                 break
-        depth += 1
         if len(taken) == before:
             break
     return taken
+
+
+def check_names(paths, groups):
+    """Refuses a named document that is in two inputs: a split would take it for two."""
+    seen = {}
+    for path, documents in zip(paths, groups):
+        for name in (one["name"] for one in documents if one["name"] is not None):
+            if name in seen:
+                raise CaptureError(
+                    f"--input {path}: document {name!r} is also in --input {seen[name]}; make both "
+                    "files in one folder and give the folder"
+                )
+            seen[name] = path
 
 
 def plan_sequences(options, cutter):
@@ -268,7 +322,14 @@ def plan_sequences(options, cutter):
     a sample of all. -> Plan"""
     generator = random.Random(options.seed)
     shares = options.shares or [1.0]
-    groups = [read_documents(path, options.format) for path in options.input]
+    groups = [
+        read_documents(path, options.format, options.label_field) for path in options.input
+    ]
+    if options.format == "image-text":
+        check_names(options.input, groups)
+        for document in itertools.chain(*groups):
+            # So that a few sequences of a clip are not all from its beginning.
+            generator.shuffle(document["items"])
     if not options.shares:
         groups = [[document for group in groups for document in group]]
     sequences, first_id = [], 0
@@ -281,11 +342,16 @@ def plan_sequences(options, cutter):
         )
         taken = take_sequences(documents, first_id, cutter, wanted, generator)
         if len(taken) < wanted:
+            remedy = (
+                "Lower --sequences, add pairs, or raise --tokens where a pair has more."
+                if options.format == "image-text"
+                else "Lower --sequences or --tokens, or add text."
+            )
             where = options.input[index] if options.shares else " ".join(options.input)
             raise CaptureError(
                 f"--input {where}: expected {wanted} sequences of {options.tokens} tokens, its "
                 f"{len(documents)} "
-                f"documents give {len(taken)}. Lower --sequences or --tokens, or add text."
+                f"documents give {len(taken)}. {remedy}"
             )
         sequences += taken
         remaining -= wanted

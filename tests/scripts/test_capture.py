@@ -330,6 +330,7 @@ def test_wrong_input_is_named(folders, tmp_path, capsys, changes, text):
         ),
         (b"{", "chat", "bad:1: not JSON"),
         (b'{"image": "x.png", "text": "t"}', "image-text", "x.png does not exist"),
+        (b'{"image": 1, "text": "t"}', "image-text", "bad:1: image: expected a text, got 1"),
     ],
 )
 def test_wrong_files_are_named(tmp_path, content, kind, text):
@@ -400,7 +401,14 @@ def test_overflow_names_the_tensor(folders, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"shares": "1,2"}, {"shares": "-1"}, {"tokens": 0}, {"dtype": "int8"}]
+    "changes",
+    [
+        {"shares": "1,2"},
+        {"shares": "-1"},
+        {"tokens": 0},
+        {"dtype": "int8"},
+        {"label-field": "label"},
+    ],
 )
 def test_wrong_usage_exits_2(folders, tmp_path, changes):
     with pytest.raises(SystemExit) as error:

@@ -12,6 +12,7 @@ transformers = pytest.importorskip(
     "transformers", reason="run scripts/setup_capture.sh and use .deps/capture/bin/python"
 )
 
+import annotations
 import capture_hf
 from capture import CaptureError, models
 from PIL import Image
@@ -63,7 +64,7 @@ def pairs(tmp_path):
     return path
 
 
-def run(sender, receiver, pairs, output):
+def run(sender, receiver, pairs, output, *more):
     return capture_hf.main(
         [
             "--sender",
@@ -82,6 +83,7 @@ def run(sender, receiver, pairs, output):
             "128",
             "--dtype",
             "float32",
+            *more,
         ]
     )
 
@@ -114,6 +116,55 @@ def test_image_text_pairs_are_captured(tmp_path, pairs):
         torch.testing.assert_close(
             shard["receiver.values.2"][begin:end], expected, rtol=1e-4, atol=1e-5
         )
+
+
+def test_labels_and_shared_documents_are_kept(tmp_path, pairs):
+    model = save_llava(tmp_path / "m", 2, 1)
+    lines = [json.loads(line) for line in pairs.read_text().splitlines()]
+    for label, document, line in zip((2, 0, 1), ("a clip", "another", "a clip"), lines):
+        line |= {"label": label, "document": document, "text": "the cache of a model"}
+    pairs.write_text("\n".join(json.dumps(line) for line in lines))
+    assert run(model, model, pairs, tmp_path / "d", "--label-field", "label") == 0
+    index = json.loads((tmp_path / "d" / "index.json").read_text())
+    assert index["source"]["label_field"] == "label" and len(index["documents"]) == 2
+    shard = load_file(tmp_path / "d" / index["shards"][0]["file"])
+    assert shard["labels"].dtype == torch.int64
+    found = sorted(zip(shard["document_ids"].tolist(), shard["labels"].tolist()))
+    assert found == [(0, 1), (0, 2), (1, 0)]
+
+
+def test_annotations_become_a_labelled_dataset(tmp_path, pairs):
+    """annotations.py to capture_hf.py; the images are noise, so only the labels mean anything."""
+    for clip, start in (("A", 1), ("B", 3)):
+        rows = [f"1 9 {frame} 0 0 9 9 {start + (frame > 3)}\n" for frame in range(8)]
+        (tmp_path / f"{clip}.viratdata.objects.txt").write_text("".join(rows))
+        for frame in (2, 6):
+            Image.effect_noise((40, 30), 50 + frame).convert("RGB").save(
+                tmp_path / f"{clip}{frame}.jpg"
+            )
+    made = ["virat", "--input", *map(str, sorted(tmp_path.glob("*.objects.txt")))]
+    made += ["--frames", f"{tmp_path}/{{clip}}{{frame}}.jpg", "--span", "4"]
+    assert annotations.main([*made, "--output", str(tmp_path / "samples.jsonl")]) == 0
+    model = save_llava(tmp_path / "m", 2, 1)
+    labelled = ("--label-field", "label", "--sequences", "4")
+    assert run(model, model, tmp_path / "samples.jsonl", tmp_path / "d", *labelled) == 0
+    index = json.loads((tmp_path / "d" / "index.json").read_text())
+    shard = load_file(tmp_path / "d" / index["shards"][0]["file"])
+    found = sorted(zip(shard["document_ids"].tolist(), shard["labels"].tolist()))
+    assert found == [(0, 0), (0, 1), (1, 2), (1, 3)]
+
+
+def test_another_image_or_label_is_another_capture(tmp_path, pairs, capsys):
+    """Its tokens are the same: the text is, and the number of image tokens."""
+    model = save_llava(tmp_path / "m", 2, 1)
+    lines = [json.loads(line) | {"label": 1} for line in pairs.read_text().splitlines()]
+    pairs.write_text("\n".join(json.dumps(line) for line in lines))
+    labelled = ("--label-field", "label")
+    assert run(model, model, pairs, tmp_path / "d", *labelled) == 0
+    assert run(model, model, pairs, tmp_path / "d") == 1
+    Image.effect_noise((40, 30), 99).convert("RGB").save(tmp_path / "0.png")
+    assert run(model, model, pairs, tmp_path / "d", *labelled) == 1
+    assert capsys.readouterr().err.count("holds a capture of other models, text or options") == 2
 
 
 def test_processors_must_agree_on_the_tokens(tmp_path, pairs, capsys):
