@@ -1,71 +1,18 @@
-// Kernels around the arithmetic of format/, one thread an element; only the conversion between
-// float32 and FP8 has instructions of its own, from sm_89 on. Division is IEEE's: this file must
-// not be compiled with --use_fast_math.
-#include <cuda_fp16.h>
-#include <cuda_fp8.h>
+// The FP8 kernels and their launchers; what is done to a pack of elements is in fp8_pack.cuh.
+// Division is IEEE's: this file must not be compiled with --use_fast_math.
 #include <cuda_runtime.h>
 
-#include "kvalign/format/fp8_scale.h"
+#include <type_traits>
+
+#include "fp8_place.cuh"
 #include "kvalign/ops/fp8_codec_cuda.h"
 
 namespace kvalign::cuda {
 namespace {
 
-constexpr unsigned kThreads = 256, kWarp = 32;
-constexpr uint32_t kInfinity = 0x7F800000;  // bits; NaN is above
-
-// --- device functions
-
-__device__ uint8_t to_code(float quotient, Fp8Format format) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
-  const auto interpretation = format == Fp8Format::kE4M3FN ? __NV_E4M3 : __NV_E5M2;
-  return __nv_cvt_float_to_fp8(quotient, __NV_SATFINITE, interpretation);
-#else
-  return encode_fp8(quotient, format, Fp8Overflow::kSaturate);
-#endif
-}
-
-__device__ float from_code(uint8_t code, Fp8Format format) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
-  const auto interpretation = format == Fp8Format::kE4M3FN ? __NV_E4M3 : __NV_E5M2;
-  return __half2float(__half(__nv_cvt_fp8_to_halfraw(code, interpretation)));
-#else
-  return decode_fp8(code, format);
-#endif
-}
-
-__device__ uint32_t magnitude_of(float value) {
-  return __float_as_uint(value) & 0x7FFFFFFF;
-}
-
-// Index of the scale of an element.
-__device__ size_t scale_index(const Fp8Layout& layout, size_t element) {
-  const size_t row = element / layout.head_dim;
-  return fp8_scale_index(layout, row / layout.num_kv_heads, row % layout.num_kv_heads,
-                         element % layout.head_dim);
-}
-
-__device__ float scale_of(uint32_t amax, const Fp8Layout& layout) {
-  const float value = __uint_as_float(amax < kInfinity ? amax : 0);  // reported; any scale will do
-  return layout.granularity == ScaleGranularity::kBlock32 ? fp8_block_scale_of(value, layout.format)
-                                                          : fp8_scale_of(value, layout.format);
-}
-
-// Writes an element's code and reports it.
-__device__ void encode_element(const Fp8Layout& layout, float value, float scale, size_t element,
-                               uint8_t* codes, Fp8Report* report) {
-  const float quotient = fp8_quotient(value, scale);
-  const uint8_t code = to_code(quotient, layout.format);
-  codes[element] = code;
-  if (magnitude_of(value) >= kInfinity) atomicMin(&report->not_finite, element);
-  if (fp8_saturates(quotient, layout.format)) atomicAdd(&report->saturated, 1ull);
-  if (fp8_flushes(value, code)) atomicAdd(&report->flushed, 1ull);
-}
-
-// The largest of a warp's numbers, in every lane.
-__device__ uint32_t warp_max(uint32_t number) {
-  return __reduce_max_sync(0xFFFFFFFF, number);
-}
+constexpr unsigned kThreads = 256;
+constexpr unsigned kAmaxGroups = 512;  // of kernels whose threads end in atomics
+constexpr unsigned kGroups = 2048;     // of threads, at most: about two for each place on an H100
 
 __device__ size_t first_thread() {
   return size_t{blockIdx.x} * blockDim.x + threadIdx.x;
@@ -76,31 +23,57 @@ __device__ size_t all_threads() {
 
 // --- kernels
 
-// Amax, as bits, into the scales' memory, which is zero: a warp has 32 elements of a row.
+// amax[index] = the largest over the lanes of the warp with that index, and what is there.
+__device__ void raise(uint32_t* amax, size_t index, uint32_t magnitude) {
+  const unsigned peers = __match_any_sync(kAllLanes, static_cast<unsigned long long>(index));
+  const uint32_t largest = __reduce_max_sync(peers, magnitude);
+  if (threadIdx.x % kWarp == __ffs(static_cast<int>(peers)) - 1) atomicMax(&amax[index], largest);
+}
+
+// Amax, as bits, into the scales' memory, which is zero.
+template <int N>
 __global__ void find_amax(Fp8Layout layout, const float* values, uint32_t* amax,
                           Fp8Report* report) {
-  const size_t chunks_of_row = fp8_blocks_of_row(layout);
-  const size_t chunks = layout.tokens * layout.num_kv_heads * chunks_of_row;
-  const unsigned lane = threadIdx.x % kWarp;
-  for (size_t chunk = first_thread() / kWarp; chunk < chunks; chunk += all_threads() / kWarp) {
-    const size_t row = chunk / chunks_of_row;
-    const size_t channel = chunk % chunks_of_row * kWarp + lane;
-    const size_t element = row * layout.head_dim + channel;
-    const bool inside = channel < layout.head_dim;
-    const uint32_t magnitude = inside ? magnitude_of(values[element]) : 0;
-    if (magnitude >= kInfinity) atomicMin(&report->not_finite, element);
-    const uint32_t largest = warp_max(magnitude);
-    if (layout.granularity == ScaleGranularity::kChannel) {
-      if (inside) atomicMax(&amax[scale_index(layout, element)], magnitude);
-    } else if (lane == 0) {
-      atomicMax(&amax[scale_index(layout, element)], largest);
+  const size_t width = layout.num_kv_heads * layout.head_dim;
+  const Place place = place_of<N>(layout);
+  const auto read = [&](size_t token) {
+    return place.inside ? load<N>(values + token * width + place.column) : Pack<float, N>{};
+  };
+  const auto amax_at = [&](size_t token) {
+    return amax_of(read(token), token * width + place.column, report);
+  };
+  if (place.scale_step > 0) {
+    for (size_t token = place.first_token; token < layout.tokens; token += place.token_step) {
+      raise(amax, place.scale + token * place.scale_step, amax_at(token));
     }
+    return;
+  }
+  Pack<uint32_t, N> largest = {};
+#pragma unroll 4
+  for (size_t token = place.first_token; token < layout.tokens; token += place.token_step) {
+    const Pack<float, N> pack = read(token);
+    for (int i = 0; i < N; ++i) largest.at[i] = max(largest.at[i], magnitude_of(pack.at[i]));
+  }
+  uint32_t of_all = 0;
+  for (const uint32_t magnitude : largest.at) of_all = max(of_all, magnitude);
+  if (of_all >= kInfinity) {  // where was it?
+    for (size_t token = place.first_token; token < layout.tokens; token += place.token_step) {
+      amax_at(token);
+    }
+  }
+  if (layout.granularity == ScaleGranularity::kChannel) {
+    for (int i = 0; i < N && place.inside; ++i) atomicMax(&amax[place.scale + i], largest.at[i]);
+  } else {
+    raise(amax, place.scale, of_all);
   }
 }
 
 __global__ void make_scales(Fp8Layout layout, float* scales, size_t num_scales) {
+  const bool blocks = layout.granularity == ScaleGranularity::kBlock32;
   for (size_t i = first_thread(); i < num_scales; i += all_threads()) {
-    scales[i] = scale_of(__float_as_uint(scales[i]), layout);
+    const uint32_t amax = __float_as_uint(scales[i]);
+    scales[i] = layout.format == Fp8Format::kE4M3FN ? scale_of<Fp8Format::kE4M3FN>(amax, blocks)
+                                                    : scale_of<Fp8Format::kE5M2>(amax, blocks);
   }
 }
 
@@ -113,63 +86,146 @@ __global__ void check_scales(Fp8Layout layout, const float* scales, size_t num_s
   }
 }
 
-__global__ void encode(Fp8Layout layout, size_t elements, const float* values, const float* scales,
-                       uint8_t* codes, Fp8Report* report) {
-  for (size_t i = first_thread(); i < elements; i += all_threads()) {
-    encode_element(layout, values[i], scales[scale_index(layout, i)], i, codes, report);
+template <int N, Fp8Format kFormat>
+__global__ void encode(Fp8Layout layout, const float* values, const float* scales, uint8_t* codes,
+                       Fp8Report* report) {
+  const size_t width = layout.num_kv_heads * layout.head_dim;
+  const Place place = place_of<N>(layout);
+  PackScales<N> pack_scales = scales_at<N>(layout, scales + place.scale);
+  const auto read = [&](size_t token) {
+    const bool inside = place.inside && token < layout.tokens;
+    return inside ? load<N>(values + token * width + place.column) : Pack<float, N>{};
+  };
+  Counts counts;
+  Pack<float, N> next = read(place.first_token);
+  for (size_t token = place.first_token; token < layout.tokens && place.inside;
+       token += place.token_step) {
+    const Pack<float, N> pack = next;
+    next = read(token + place.token_step);  // is under way while this one is encoded
+    if (place.scale_step > 0) {
+      pack_scales.set_all(scales[place.scale + token * place.scale_step]);
+    }
+    const size_t element = token * width + place.column;
+    const uint32_t amax = amax_of(pack, element, report);
+    encode_pack<N, kFormat>(pack, amax, pack_scales, codes + element, counts);
   }
+  __syncwarp();
+  counts.report_to(report);
 }
 
-// A warp a block of 32: its values stay in registers.
+// A group of lanes a block of 32, whose values stay in registers. Packs of more than one element
+// are for rows of whole blocks: those lie one after the other.
+template <int N, Fp8Format kFormat>
 __global__ void quantise_blocks(Fp8Layout layout, const float* values, float* scales,
                                 uint8_t* codes, Fp8Report* report) {
+  constexpr unsigned kLanes = kFp8BlockSize / N, kBlocks = kWarp / kLanes;  // of a block, of a warp
   const size_t blocks_of_row = fp8_blocks_of_row(layout);
   const size_t blocks = layout.tokens * layout.num_kv_heads * blocks_of_row;
-  const unsigned lane = threadIdx.x % kWarp;
-  for (size_t block = first_thread() / kWarp; block < blocks; block += all_threads() / kWarp) {
-    const size_t channel = block % blocks_of_row * kFp8BlockSize + lane;
-    const size_t element = block / blocks_of_row * layout.head_dim + channel;
-    const bool inside = channel < layout.head_dim;
-    const float value = inside ? values[element] : 0.0f;
-    const float scale = scale_of(warp_max(magnitude_of(value)), layout);
-    if (lane == 0) scales[block] = scale;
-    if (inside) encode_element(layout, value, scale, element, codes, report);
+  const unsigned lane = threadIdx.x % kWarp, offset = lane % kLanes * N;
+  const auto element_of = [&](size_t block) {
+    return N > 1 ? block * kFp8BlockSize + offset
+                 : block / blocks_of_row * layout.head_dim + block % blocks_of_row * kFp8BlockSize +
+                       offset;
+  };
+  const auto is_inside = [&](size_t block) {
+    return block < blocks &&
+           (N > 1 || block % blocks_of_row * kFp8BlockSize + offset < layout.head_dim);
+  };
+  const auto read = [&](size_t block) {
+    return is_inside(block) ? load<N>(values + element_of(block)) : Pack<float, N>{};
+  };
+  Counts counts;
+  const size_t first = first_thread() / kWarp * kBlocks + lane / kLanes;
+  const size_t step = all_threads() / kWarp * kBlocks;
+  Pack<float, N> next = read(first);
+  for (size_t block = first; block - lane / kLanes < blocks;
+       block += step) {  // warps stay together
+    const Pack<float, N> pack = next;
+    next = read(block + step);  // is under way while this one is encoded
+    const size_t element = element_of(block);
+    const uint32_t amax = amax_of(pack, element, report);
+    uint32_t largest = amax;
+    for (unsigned distance = kLanes / 2; distance > 0; distance /= 2) {
+      largest = max(largest, __shfl_xor_sync(kAllLanes, largest, distance));
+    }
+    if (!is_inside(block)) continue;
+    const float scale = scale_of<kFormat>(largest, /*of_block=*/true);
+    if (offset == 0) scales[block] = scale;
+    PackScales<N> pack_scales;
+    pack_scales.set_all(scale);
+    encode_pack<N, kFormat>(pack, amax, pack_scales, codes + element, counts);
   }
+  __syncwarp();
+  counts.report_to(report);
 }
 
-// A group of threads a token: the second reading of its row is from the cache.
+// A warp a token. A lane's first packs stay in registers; the others, of rows wider than most, are
+// read again from the cache.
+template <int N, Fp8Format kFormat>
 __global__ void quantise_tokens(Fp8Layout layout, const float* values, float* scales,
                                 uint8_t* codes, Fp8Report* report) {
-  __shared__ uint32_t amax;
+  constexpr int kKept = 8;
+  constexpr size_t kStep = size_t{kWarp} * N;
   const size_t width = layout.num_kv_heads * layout.head_dim;
-  for (size_t token = blockIdx.x; token < layout.tokens; token += gridDim.x) {
-    if (threadIdx.x == 0) amax = 0;
-    __syncthreads();
+  const size_t first = threadIdx.x % kWarp * size_t{N};
+  Counts counts;
+  for (size_t token = first_thread() / kWarp; token < layout.tokens;
+       token += all_threads() / kWarp) {
+    const auto read = [&](size_t column) {
+      return column < width ? load<N>(values + token * width + column) : Pack<float, N>{};
+    };
+    Pack<float, N> kept[kKept];
+    for (int i = 0; i < kKept; ++i) kept[i] = read(first + i * kStep);
     uint32_t largest = 0;
-    for (size_t i = threadIdx.x; i < width; i += blockDim.x) {
-      largest = max(largest, magnitude_of(values[token * width + i]));
+    for (int i = 0; i < kKept; ++i) {
+      largest = max(largest, amax_of(kept[i], token * width + first + i * kStep, report));
     }
-    largest = warp_max(largest);
-    if (threadIdx.x % kWarp == 0) atomicMax(&amax, largest);
-    __syncthreads();
-    const float scale = scale_of(amax, layout);
-    if (threadIdx.x == 0) scales[token] = scale;
-    for (size_t i = token * width + threadIdx.x; i < (token + 1) * width; i += blockDim.x) {
-      encode_element(layout, values[i], scale, i, codes, report);
+    for (size_t column = first + kKept * kStep; column < width; column += kStep) {
+      largest = max(largest, amax_of(read(column), token * width + column, report));
     }
-    __syncthreads();  // amax is read by all before it is reset
+    largest = __reduce_max_sync(kAllLanes, largest);
+    PackScales<N> pack_scales;
+    pack_scales.set_all(scale_of<kFormat>(largest, /*of_block=*/false));
+    if (first == 0) scales[token] = pack_scales.scale[0];
+    const auto encode = [&](size_t column, const Pack<float, N>& pack) {
+      if (column >= width) return;
+      encode_pack<N, kFormat>(pack, largest, pack_scales, codes + token * width + column, counts);
+    };
+#pragma unroll
+    for (int i = 0; i < kKept; ++i) encode(first + i * kStep, kept[i]);
+    for (size_t column = first + kKept * kStep; column < width; column += kStep) {
+      encode(column, read(column));
+    }
+    __syncwarp();
   }
+  counts.report_to(report);
 }
 
-template <class Output>
-__global__ void decode(Fp8Layout layout, size_t elements, const uint8_t* codes, const float* scales,
-                       Output* values, Fp8Report* report) {
-  for (size_t i = first_thread(); i < elements; i += all_threads()) {
-    if (!is_finite_fp8(codes[i], layout.format)) {
-      atomicMin(&report->not_finite, static_cast<unsigned long long>(i));
+template <int N, Fp8Format kFormat, class Output>
+__global__ void decode(Fp8Layout layout, const uint8_t* codes, const float* scales, Output* values,
+                       Fp8Report* report) {
+  const size_t width = layout.num_kv_heads * layout.head_dim;
+  const Place place = place_of<N>(layout);
+  PackScales<N> pack_scales = scales_at<N>(layout, scales + place.scale);
+  for (size_t token = place.first_token; token < layout.tokens && place.inside;
+       token += place.token_step) {
+    const size_t element = token * width + place.column;
+    if (place.scale_step > 0) {
+      pack_scales.set_all(scales[place.scale + token * place.scale_step]);
     }
-    const float value = from_code(codes[i], layout.format) * scales[scale_index(layout, i)];
-    narrow_float(value, values[i]);
+    const Pack<uint8_t, N> encoded = load<N>(codes + element);
+    Pack<Output, N> decoded;
+    bool finite = true;
+    for (int i = 0; i < N; ++i) {
+      finite &= is_finite_fp8(encoded.at[i], kFormat);
+      narrow_float(from_code<kFormat>(encoded.at[i]) * pack_scales.scale[i], decoded.at[i]);
+    }
+    if (!finite) {
+      for (int i = 0; i < N; ++i) {
+        if (!is_finite_fp8(encoded.at[i], kFormat)) atomicMin(&report->not_finite, element + i);
+      }
+    }
+    store(decoded, values + element);
   }
 }
 
@@ -181,12 +237,45 @@ size_t elements_of(const Fp8Layout& layout) {
 
 // Thread groups for a thread a piece of work; kernels take the rest in turns.
 unsigned groups_for(size_t work) {
-  constexpr size_t kMost = 8192;
   const size_t groups = (work + kThreads - 1) / kThreads;
-  return static_cast<unsigned>(groups < kMost ? groups : kMost);
+  return static_cast<unsigned>(groups < kGroups ? groups : kGroups);
 }
 
-bool started() {
+// For kernels that ask place_of.
+struct Grid {
+  dim3 groups, threads;
+};
+Grid grid_of(const Fp8Layout& layout, int pack, size_t most_groups = kGroups) {
+  const size_t packs = layout.num_kv_heads * layout.head_dim / pack;
+  const size_t lanes = (packs + kWarp - 1) / kWarp * kWarp;
+  const auto across = static_cast<unsigned>(lanes < kThreads ? lanes : kThreads);
+  const unsigned down = kThreads / across;
+  const size_t groups_across = (packs + across - 1) / across;
+  const size_t groups_down = (layout.tokens + down - 1) / down;
+  const size_t most = groups_across < most_groups ? most_groups / groups_across : 1;
+  return {dim3(static_cast<unsigned>(groups_across),
+               static_cast<unsigned>(groups_down < most ? groups_down : most)),
+          dim3(across, down)};
+}
+
+template <class Pointer>
+bool is_aligned(Pointer pointer, size_t bytes) {
+  return reinterpret_cast<uintptr_t>(pointer) % bytes == 0;
+}
+
+// Calls start(pack, format) with constants: packs of four where rows and memory allow.
+template <class Element, class Start>
+bool with_constants(const Fp8Layout& layout, const Element* values, const uint8_t* codes,
+                    const Start& start) {
+  const bool fours =
+      layout.head_dim % 4 == 0 && is_aligned(values, 4 * sizeof(Element)) && is_aligned(codes, 4);
+  const bool e4m3 = layout.format == Fp8Format::kE4M3FN;
+  using One = std::integral_constant<int, 1>;
+  using Four = std::integral_constant<int, 4>;
+  using E4m3 = std::integral_constant<Fp8Format, Fp8Format::kE4M3FN>;
+  using E5m2 = std::integral_constant<Fp8Format, Fp8Format::kE5M2>;
+  if (fours) e4m3 ? start(Four(), E4m3()) : start(Four(), E5m2());
+  if (!fours) e4m3 ? start(One(), E4m3()) : start(One(), E5m2());
   return cudaGetLastError() == cudaSuccess;
 }
 
@@ -195,27 +284,29 @@ bool check_all_scales(const Fp8Layout& layout, const float* scales, Fp8Report* r
   const size_t num_scales = num_fp8_scales(layout);
   if (num_scales == 0) return true;
   check_scales<<<groups_for(num_scales), kThreads, 0, stream>>>(layout, scales, num_scales, report);
-  return started();
+  return cudaGetLastError() == cudaSuccess;
 }
 
 template <class Output>
 bool start_decode(const Fp8Layout& layout, const uint8_t* codes, const float* scales,
                   Output* values, Fp8Report* report, cudaStream_t stream) {
   if (!check_all_scales(layout, scales, report, stream)) return false;
-  const size_t elements = elements_of(layout);
-  if (elements == 0) return true;
-  decode<<<groups_for(elements), kThreads, 0, stream>>>(layout, elements, codes, scales, values,
-                                                        report);
-  return started();
+  if (elements_of(layout) == 0) return true;
+  return with_constants(layout, values, codes, [&](auto pack, auto format) {
+    const Grid grid = grid_of(layout, pack);
+    decode<pack(), format()>
+        <<<grid.groups, grid.threads, 0, stream>>>(layout, codes, scales, values, report);
+  });
 }
 
 bool start_encode(const Fp8Layout& layout, const float* values, const float* scales, uint8_t* codes,
                   Fp8Report* report, cudaStream_t stream) {
-  const size_t elements = elements_of(layout);
-  if (elements == 0) return true;
-  encode<<<groups_for(elements), kThreads, 0, stream>>>(layout, elements, values, scales, codes,
-                                                        report);
-  return started();
+  if (elements_of(layout) == 0) return true;
+  return with_constants(layout, values, codes, [&](auto pack, auto format) {
+    const Grid grid = grid_of(layout, pack);
+    encode<pack(), format()>
+        <<<grid.groups, grid.threads, 0, stream>>>(layout, values, scales, codes, report);
+  });
 }
 
 }  // namespace
@@ -233,12 +324,14 @@ bool choose_fp8_scales(const Fp8Layout& layout, const float* values, float* scal
   if (num_scales == 0) return true;
   if (cudaMemsetAsync(scales, 0, num_scales * sizeof *scales, stream) != cudaSuccess) return false;
   if (elements_of(layout) != 0) {
-    const size_t chunks = layout.tokens * layout.num_kv_heads * fp8_blocks_of_row(layout);
-    find_amax<<<groups_for(chunks * kWarp), kThreads, 0, stream>>>(
-        layout, values, reinterpret_cast<uint32_t*>(scales), report);
+    with_constants(layout, values, nullptr, [&](auto pack, auto) {
+      const Grid grid = grid_of(layout, pack, kAmaxGroups);
+      find_amax<pack()><<<grid.groups, grid.threads, 0, stream>>>(
+          layout, values, reinterpret_cast<uint32_t*>(scales), report);
+    });
   }
   make_scales<<<groups_for(num_scales), kThreads, 0, stream>>>(layout, scales, num_scales);
-  return started();
+  return cudaGetLastError() == cudaSuccess;
 }
 
 bool encode_fp8(const Fp8Layout& layout, const float* values, const float* scales, uint8_t* codes,
@@ -255,14 +348,20 @@ bool quantise_fp8(const Fp8Layout& layout, const float* values, float* scales, u
     return choose_fp8_scales(layout, values, scales, report, stream) &&
            start_encode(layout, values, scales, codes, report, stream);
   }
-  if (tokens) {
-    const unsigned groups = groups_for(layout.tokens * kThreads);
-    quantise_tokens<<<groups, kThreads, 0, stream>>>(layout, values, scales, codes, report);
-  } else {
-    const unsigned groups = groups_for(num_fp8_scales(layout) * kWarp);
-    quantise_blocks<<<groups, kThreads, 0, stream>>>(layout, values, scales, codes, report);
-  }
-  return started();
+  return with_constants(layout, values, codes, [&](auto pack, auto format) {
+    if (tokens) {
+      quantise_tokens<pack(), format()><<<groups_for(layout.tokens * kWarp), kThreads, 0, stream>>>(
+          layout, values, scales, codes, report);
+    } else if (layout.head_dim % kFp8BlockSize == 0) {
+      quantise_blocks<pack(), format()>
+          <<<groups_for(elements_of(layout) / pack), kThreads, 0, stream>>>(layout, values, scales,
+                                                                            codes, report);
+    } else {
+      quantise_blocks<1, format()>
+          <<<groups_for(num_fp8_scales(layout) * kWarp), kThreads, 0, stream>>>(
+              layout, values, scales, codes, report);
+    }
+  });
 }
 
 bool dequantise_fp8(const Fp8Layout& layout, const uint8_t* codes, const float* scales,

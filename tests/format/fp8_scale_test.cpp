@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <random>
+#include <vector>
 
 #include "tests/support/fp8_reference.h"
 #include "tests/support/golden_fp8.h"
@@ -107,6 +109,79 @@ TEST(Fp8Quotient, StaysWithinFloat32) {
   EXPECT_EQ(fp8_quotient(1.0f, 3.0f), 1.0f / 3.0f);
   EXPECT_EQ(fp8_quotient(kMax, 0.5f), kMax);
   EXPECT_EQ(fp8_quotient(-1e20f, kFp8SmallestScale), -kMax);
+}
+
+// Significands of a value and a scale decide, and their exponents in the ends of the range.
+TEST_P(Fp8Scale, AReciprocalMakesTheCodesOfADivision) {
+  std::mt19937 random(7);
+  int64_t compared = 0;
+  const auto expect_same = [&](float value, float scale) {
+    const float reciprocal = fp8_reciprocal(scale);
+    if (!fp8_divides_by_reciprocal(std::abs(value), reciprocal)) return;
+    ++compared;
+    const float quotient = fp8_quotient(value, scale);
+    const float without = fp8_quotient(value, scale, reciprocal);
+    if (std::abs(quotient) >= 0x1p-18f) {
+      ASSERT_EQ(bits_of_float(without), bits_of_float(quotient)) << value << " / " << scale;
+    }
+    ASSERT_EQ(std::signbit(without), std::signbit(quotient)) << value << " / " << scale;
+    ASSERT_EQ(encode_fp8(without, format, Fp8Overflow::kSaturate),
+              encode_fp8(quotient, format, Fp8Overflow::kSaturate))
+        << value << " / " << scale;
+    ASSERT_EQ(fp8_saturates(without, format), fp8_saturates(quotient, format));
+  };
+  std::vector<float> scales = {kFp8SmallestScale, 1.0f, 0x1.fffffep0f, 0x1.000002p0f,
+                               kMax / fp8_largest(format)};
+  while (scales.size() < 40) {
+    const float scale = float_of_bits(static_cast<uint32_t>(random()));
+    if (is_fp8_scale(scale, format)) scales.push_back(scale);
+  }
+  for (const float scale : scales) {
+    ASSERT_TRUE(is_fp8_scale(scale, format)) << scale;
+    for (int i = 0; i < 20'000; ++i) {
+      const auto pattern = static_cast<uint32_t>(random());
+      expect_same(float_of_bits(pattern), scale);
+      // Near what rounding decides: a code's neighbourhood times the scale.
+      const float code = decode_fp8(static_cast<uint8_t>(pattern), format);
+      if (!std::isfinite(code * scale)) continue;
+      expect_same(float_of_bits(bits_of_float(code * 1.0625f * scale) + pattern % 5 - 2), scale);
+    }
+    for (const float value : {0.0f, -0.0f, kInf, -kInf, kNan, 0x1.fffffep127f, 0x1p-149f}) {
+      expect_same(value, scale);
+    }
+  }
+  EXPECT_GT(compared, 500'000);
+}
+
+// An estimate x RN(1/s) is within 1.5 units in the last place u of x/s, and its correction, before
+// it is rounded, within 1.5 2^-24 u. It can only be rounded wrongly where x/s is as near to a
+// midpoint of two floats, M/2^k with an odd M of 25 bits: where M s = x 2^k + j with |j| <= 3. All
+// of those:
+TEST(Fp8Quotient, IsRoundedCorrectlyNextToAMidpoint) {
+  int64_t cases = 0;
+  for (uint64_t midpoint = (1 << 24) + 1; midpoint < 1 << 25; midpoint += 2) {
+    uint64_t inverse = midpoint;  // modulo 2^64, by Newton's method
+    for (int i = 0; i < 5; ++i) inverse *= 2 - midpoint * inverse;
+    for (const int k : {24, 25}) {
+      for (const int64_t j : {-3, -2, -1, 1, 2, 3}) {
+        const uint64_t scale = (static_cast<uint64_t>(j) * inverse) & ((uint64_t{1} << k) - 1);
+        const uint64_t value = (midpoint * scale - static_cast<uint64_t>(j)) >> k;
+        if (scale >> 23 != 1 || value >> 23 != 1) continue;  // significands of 24 bits
+        const auto x = static_cast<float>(value), s = static_cast<float>(scale);
+        ASSERT_EQ(fp8_quotient(x, s, fp8_reciprocal(s)), x / s) << value << " / " << scale;
+        ++cases;
+      }
+    }
+  }
+  EXPECT_GT(cases, 17'000'000);
+}
+
+TEST(Fp8Quotient, NeedsADivisionAtTheEndsOfTheRange) {
+  EXPECT_TRUE(fp8_divides_by_reciprocal(1.0f, fp8_reciprocal(0x1p-31f)));
+  EXPECT_FALSE(fp8_divides_by_reciprocal(1.0f, fp8_reciprocal(0x1p-32f)));
+  EXPECT_FALSE(fp8_divides_by_reciprocal(0.0f, fp8_reciprocal(kFp8SmallestScale)));
+  EXPECT_FALSE(fp8_divides_by_reciprocal(kInf, fp8_reciprocal(1.0f)));
+  EXPECT_FALSE(fp8_divides_by_reciprocal(kNan, fp8_reciprocal(1.0f)));
 }
 
 TEST(E8M0, DecodesEveryCodeAsMlDtypesDoes) {

@@ -3,6 +3,7 @@
 // fp8_quantise.h.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "kvalign/format/fp8.h"
@@ -48,6 +49,30 @@ KVALIGN_HOST_DEVICE inline float fp8_quotient(float value, float scale) {
   const uint32_t bits = bits_of_float(quotient);
   const bool overflowed = (bits & 0x7FFFFFFF) == 0x7F800000;
   return overflowed ? float_of_bits((bits & 0x80000000) | 0x7F7FFFFF) : quotient;
+}
+
+// 1 / scale, correctly rounded, for the function below; 0 for a scale so small that remainders of
+// what is divided by it can leave float32.
+KVALIGN_HOST_DEVICE constexpr float fp8_reciprocal(float scale) {
+  return scale >= 0x1p-70f ? 1.0f / scale : 0.0f;
+}
+
+// The correctly rounded quotient of what fp8_divides_by_reciprocal allows, or one below 2^-18,
+// which is half of the smallest code. No branches. An estimate, and its correction by the
+// remainder, as of P. Markstein, Computation of elementary functions on the IBM RISC System/6000
+// processor, 1990; that one correction is enough was tried for all quotients so near to a midpoint
+// that it could not be.
+KVALIGN_HOST_DEVICE inline float fp8_quotient(float value, float scale, float reciprocal) {
+  const float estimate = value * reciprocal;
+  const float quotient = std::fma(std::fma(-estimate, scale, value), reciprocal, estimate);
+  const uint32_t sign = bits_of_float(value) & 0x80000000;  // a remainder of 0 hides that of -0
+  return float_of_bits(sign | (bits_of_float(quotient) & 0x7FFFFFFF));
+}
+
+// Is there a reciprocal, and do quotients of values up to `amax` stay far within float32? Not for
+// NaN.
+KVALIGN_HOST_DEVICE constexpr bool fp8_divides_by_reciprocal(float amax, float reciprocal) {
+  return reciprocal != 0 && amax * reciprocal < 0x1p32f;
 }
 
 // What is counted of an element: does its quotient, a number, round beyond the largest value? Did a
