@@ -5,7 +5,8 @@ A table stands between the lines  <!-- results:NAME -->  and  <!-- /results --> 
 reconstruction in results/NAME.json (the report.json of `kvalign eval`); one between
 <!-- ladder:NAME -->  and  <!-- /ladder -->  shows its ladder, and one between <!-- certificates:NAME -->
 and  <!-- /certificates -->  what it proves. One between  <!-- plan:NAME -->  and  <!-- /plan -->  quotes
-results/plans/NAME.json, what `kvalign plan --json` printed. Without arguments the tables are
+results/plans/NAME.json, what `kvalign plan --json` printed; one between  <!-- times:NAME -->  and
+<!-- /times -->  has a ladder's milliseconds and joules. <!-- seed:tables --> is seed_tables.py's. Without arguments the tables are
 rewritten; with --check nothing is written, and the exit code is 1 where README and results disagree.
 """
 
@@ -16,11 +17,13 @@ import re
 import sys
 from pathlib import Path
 
+import seed_tables
+
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
-    r"(<!-- (?P<kind>results|ladder|certificates|plan):(?P<name>[\w.-]+) -->\n).*?(<!-- /(?P=kind) -->)", re.DOTALL
+    r"(<!-- (?P<kind>results|ladder|certificates|plan|times|seed):(?P<name>[\w.-]+) -->\n).*?(<!-- /(?P=kind) -->)", re.DOTALL
 )
-MARKER = re.compile(r"<!-- (?:results|ladder|certificates|plan):[\w.-]+ -->")
+MARKER = re.compile(r"<!-- (?:results|ladder|certificates|plan|times|seed):[\w.-]+ -->")
 TITLES = {
     "r2": "R²",
     "r2_keys": "R² keys",
@@ -243,7 +246,31 @@ def plan_quote(plan):
         for prompt in plan["prompts"]).removesuffix(">\n")
 
 
-MAKERS = {"results": table, "ladder": ladder_table, "certificates": certificates_table,
+def times_table(report):
+    """Milliseconds and joules of each row's steps, once where rows share them."""
+    steps = ("prefill", "project", "continue")
+    titles = ["row", *(f"{step} ms" for step in steps), *(f"{step} J" for step in steps)]
+    seen, rows = set(), []
+    for row in report["ladder"]:
+        figures = [row[unit][step] for unit in ("milliseconds", "joules") for step in steps]
+        if row["row"].startswith("wrong document") or tuple(figures) in seen:
+            continue
+        seen.add(tuple(figures))
+        rows.append([row["row"], *(fixed(figure, 2) for figure in figures)])
+    data, machine = report["ladder_data"], report["machine"]
+    return (
+        markdown_table(titles, rows)
+        + f"\n{data['prefix_tokens']} tokens of prefix, {data['continuation_tokens']} predicted; medians of "
+        f"{data['timed_sequences']} texts. {machine['cpu']}, {machine['device']}. Energy: {data['energy_source']}.\n"
+    )
+
+
+def seed_table(results):
+    titles = ["seed's section", "seed's number", "ours", "why they differ"]
+    return markdown_table(titles, seed_tables.rows(results)).replace("---: |", "--- |")
+
+
+MAKERS = {"times": times_table, "results": table, "ladder": ladder_table, "certificates": certificates_table,
           "plan": plan_quote}
 
 
@@ -251,13 +278,16 @@ def fill(readme, results):
     """`readme` with every table made anew. Raises SystemExit for one that cannot be."""
 
     def replace(match):
+        if match["kind"] == "seed":
+            return match[1] + seed_table(results) + match[4]
         folder = results / "plans" if match["kind"] == "plan" else results
         path = folder / (match["name"] + ".json")
         if not path.is_file():
             raise SystemExit(f"{path} is missing, but README.md has a table of it")
         report = json.loads(path.read_text(encoding="utf-8"))
-        if match["kind"] in ("ladder", "certificates") and match["kind"] not in report:
-            raise SystemExit(f"{path} holds no {match['kind']}, but README.md has a table of it")
+        needed = {"times": "ladder"}.get(match["kind"], match["kind"])
+        if needed in ("ladder", "certificates") and needed not in report:
+            raise SystemExit(f"{path} holds no {needed}, but README.md has a table of it")
         return match[1] + MAKERS[match["kind"]](report) + match[4]
 
     if len(MARKER.findall(readme)) != len(BLOCK.findall(readme)):

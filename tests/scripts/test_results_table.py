@@ -132,6 +132,32 @@ class ResultsTableTest(unittest.TestCase):
                       "80 % |\n", text)
         self.assertIn("1,024 tokens of 4 held-out sequences, 0 bounds exceeded", text)
 
+    def test_times(self):
+        timed = ladder_report()
+        timed["ladder_data"]["energy_source"] = "NVML GPU"
+        for row in timed["ladder"]:
+            row["joules"] = {"prefill": 4.25, "project": None, "continue": 3.125}
+        other = timed["ladder"][0] | {"row": "wrong document + sinks"}
+        timed["ladder"] += [other | {"row": "v1 + sinks again"}, other]
+        (self.path / "run.json").write_text(json.dumps(timed))
+        self.write_readme("<!-- times:run -->\n<!-- /times -->\n")
+        self.assertEqual(self.run_script().returncode, 0)
+        text = (self.path / "README.md").read_text()
+        self.assertIn("| v1 + sinks | 10.40 | 2.00 | 5.00 | 4.25 | - | 3.12 |\n", text)
+        self.assertIn("| sender alone | - | - | 4.40 | 4.25 | - | 3.12 |\n", text)
+        self.assertNotIn("again", text)  # the same passes
+        self.assertNotIn("wrong document", text)
+        self.assertIn("medians of 3 texts. a cpu, cpu. Energy: NVML GPU.\n", text)
+
+    def test_seed_numbers_name_what_is_missing(self):
+        self.write_readme("<!-- seed:tables -->\n<!-- /seed -->\n")
+        refused = self.run_script()
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("seed_512_to_4096.json is missing", refused.stderr)
+        seed = {"reconstruction": {"rows": [{"row": "V2, LayerNorm", "num_parameters": 7}]}}
+        (self.path / "seed_512_to_4096.json").write_text(json.dumps(seed))
+        self.assertIn("no row 'V1, LayerNorm' in reconstruction", self.run_script().stderr)
+
     def test_plan_is_quoted(self):
         (self.path / "plans").mkdir()
         (self.path / "plans" / "link.json").write_text(json.dumps({"prompts": [
