@@ -32,6 +32,7 @@ void describe_generate(OptionVisitor& visitor, GeneratorOptions& generate) {
 
 void RecipeFile::describe(OptionVisitor& visitor) {
   recipe.describe(visitor);
+  describe_fine_tune(visitor, fine_tune);
   describe_capture(visitor, capture);
   describe_evaluate(visitor, evaluate);
   describe_ladder(visitor, ladder);

@@ -9,6 +9,7 @@
 #include "kvalign/evaluate/ladder_options.h"
 #include "kvalign/evaluate/plan.h"
 #include "kvalign/model/capture.h"
+#include "kvalign/train/fine_tuner.h"
 #include "kvalign/train/recipe.h"
 
 namespace kvalign::tools {
@@ -16,6 +17,7 @@ namespace kvalign::tools {
 /// All that a file may hold.
 struct RecipeFile {
   Recipe recipe;
+  FineTuneOptions fine_tune;
   CaptureOptions capture;
   EvaluateOptions evaluate;
   LadderOptions ladder;
@@ -40,6 +42,10 @@ struct TrainRecipe {
   Recipe recipe;
   explicit TrainRecipe(const RecipeFile& file = {}) : recipe(file.recipe) {}
   void describe(OptionVisitor& visitor) { recipe.describe(visitor); }
+};
+
+struct TuneRecipe : FineTuneRecipe {
+  explicit TuneRecipe(const RecipeFile& file = {}) : FineTuneRecipe{file.recipe, file.fine_tune} {}
 };
 
 struct LadderRecipe {

@@ -10,8 +10,8 @@ namespace kvalign {
 
 namespace {
 
-NamedParameters parameters_of(const Projector& projector) {
-  NamedParameters parameters;
+NamedParameters trained_parameters(const Projector& projector, const NamedParameters& head) {
+  NamedParameters parameters = head;
   for (const auto& item : projector.named_parameters()) {
     if (item.value().requires_grad()) parameters.emplace_back(item.key(), item.value());
   }
@@ -27,18 +27,25 @@ at::Tensor to_device(const at::Tensor& tensor, c10::Device device) {
   return device.is_cuda() ? tensor.pin_memory().to(device, /*non_blocking=*/true) : tensor;
 }
 
+// Undefined where the dataset has none.
+at::Tensor labels_on(c10::Device device, const PairedBatch& batch) {
+  return batch.labels.defined() ? to_device(batch.labels, device) : batch.labels;
+}
+
 }  // namespace
 
 ProjectorTrainer::ProjectorTrainer(KvProjector& projector, const MultiTaskLoss& loss,
-                                   const TrainOptions& options, c10::Device device)
+                                   const TrainOptions& options, c10::Device device,
+                                   const NamedParameters& head)
     : projector_(projector),
       loss_(loss),
       options_(options),
       device_(device),
-      optimiser_(parameters_of(projector.projector()), {.weight_decay = options.weight_decay,
-                                                        .beta1 = options.beta1,
-                                                        .beta2 = options.beta2,
-                                                        .epsilon = options.epsilon}),
+      optimiser_(trained_parameters(projector.projector(), head),
+                 {.weight_decay = options.weight_decay,
+                  .beta1 = options.beta1,
+                  .beta2 = options.beta2,
+                  .epsilon = options.epsilon}),
       skipped_steps_(at::zeros({3}, at::TensorOptions(device).dtype(at::kDouble))) {
   for (const int64_t rank : options_.ranks) projector.projector().use_rank(rank);
   projector.projector().use_rank(0);
@@ -59,7 +66,8 @@ StepOutcome ProjectorTrainer::step(const PairedBatch& batch, double learning_rat
                                   .target_RTD = to_device(batch.receiver_RTD, device_),
                                   .sequence_offsets = batch.sequence_offsets,
                                   .sequences = batch.sequences,
-                                  .step = number});
+                                  .step = number,
+                                  .labels_B = labels_on(device_, batch)});
   optimiser_.zero_grad();
   loss.total.backward();
   loss.total = loss.total.detach();
@@ -79,7 +87,8 @@ LossValue ProjectorTrainer::evaluate(const PairedBatch& batch) const {
   return loss_.compute({.predicted_RTD = projector_.project(to_device(batch.sender_STd, device_)),
                         .target_RTD = to_device(batch.receiver_RTD, device_),
                         .sequence_offsets = batch.sequence_offsets,
-                        .sequences = batch.sequences});
+                        .sequences = batch.sequences,
+                        .labels_B = labels_on(device_, batch)});
 }
 
 SkippedSteps ProjectorTrainer::skipped_steps() const {

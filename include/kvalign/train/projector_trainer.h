@@ -32,10 +32,12 @@ struct StepOutcome {
 
 class KVALIGN_API ProjectorTrainer {
  public:
-  /// `projector` and `loss` are borrowed and must be on `device`. Throws c10::Error for a projector
-  /// without parameters, and for options.ranks that it does not have.
+  /// `projector` and `loss` are borrowed and must be on `device`. Trains those parameters of the
+  /// projector that require gradients and, beside them, `head`: leaves that the loss reads. Nothing
+  /// else is ever given to the optimiser. Throws c10::Error where there is nothing to train, and
+  /// for options.ranks that the projector does not have.
   ProjectorTrainer(KvProjector& projector, const MultiTaskLoss& loss, const TrainOptions& options,
-                   c10::Device device);
+                   c10::Device device, const NamedParameters& head = {});
 
   /// Trains on one batch of CPU tensors; step `number` of the run decides what is drawn or taken in
   /// turn. A step with gradients that are not finite changes nothing but the counters.

@@ -43,9 +43,12 @@ struct KVALIGN_API Recipe {
 };
 
 /// What other recipes share with this one.
+KVALIGN_API void describe_run(OptionVisitor& visitor, Recipe& recipe);
 KVALIGN_API void describe_device(OptionVisitor& visitor, Recipe& recipe);
 KVALIGN_API void describe_dataset(OptionVisitor& visitor, DatasetOptions& dataset);
 KVALIGN_API void describe_split(OptionVisitor& visitor, SplitOptions& split);
+KVALIGN_API void describe_loader(OptionVisitor& visitor, LoaderOptions& loader);
+KVALIGN_API void describe_train(OptionVisitor& visitor, TrainOptions& train);
 
 /// PairedDataset::open of the folder, read as `alignment` says.
 KVALIGN_API std::shared_ptr<const PairedDataset> open_dataset(const DatasetOptions& options);
