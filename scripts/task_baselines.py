@@ -4,9 +4,9 @@
     task_baselines.py --task FILE --input FILE [--output FILE]
 
 Reads the input that the task file was made of again, trains TF-IDF of words and word pairs with
-logistic regression on every text that is not held out, and answers the held-out ones. The output is
-JSON that the recipe's task.text_classifiers names; the same figures go to the terminal, beside those
-of always saying the commonest class. Needs scikit-learn and safetensors.
+logistic regression on every text that is not held out, and answers the held-out ones. The output
+is JSON that the recipe's task.text_classifiers names; the same figures go to the terminal, beside
+those of always saying the commonest class. Needs scikit-learn and safetensors.
 """
 
 import argparse
@@ -36,7 +36,9 @@ def read_task(path):
         with safetensors.safe_open(path, "numpy") as file:
             metadata = json.loads((file.metadata() or {}).get("kvalign", "{}"))
             if "task" not in metadata:
-                raise CaptureError(f"--task {path}: not a task file; scripts/task_file.py makes one")
+                raise CaptureError(
+                    f"--task {path}: not a task file; scripts/task_file.py makes one"
+                )
             return metadata, file.get_tensor("labels").tolist()
     except (OSError, safetensors.SafetensorError) as error:
         raise CaptureError(f"--task {path}: cannot be read: {error}") from error
@@ -99,8 +101,8 @@ def baselines(task, path):
         "classifiers": [
             {
                 "row": "TF-IDF + logistic regression",
-                "text": f"words and word pairs, trained on the {len(train)} texts that are not held "
-                "out; reads the text, no language model",
+                "text": f"words and word pairs, trained on the {len(train)} texts that are not "
+                "held out; reads the text, no language model",
                 **figures_of(labels, answers),
                 "answers": answers,
             }

@@ -8,7 +8,8 @@
 The sender reads a text; the receiver sees its cache and the question, and answers with the class
 whose answer it finds most likely. A text of the input counts once, so that no duplicate of a
 held-out text is elsewhere; texts with two labels are dropped. What is not held out is only counted
-here: scripts/task_baselines.py trains on it. Layout of the file: include/kvalign/dataset/task_file.h.
+here: scripts/task_baselines.py trains on it. Layout of the file:
+include/kvalign/dataset/task_file.h.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from capture import VERSION, CaptureError, inputs, labelled, pieces, tokens
 
 
 class TaskFile:
-    """One command: the held-out texts, the question and the answers in the tokens of both models."""
+    """One command: held-out texts, question and answers in the tokens of both models."""
 
     def __init__(self, options):
         self._options = options
@@ -169,17 +170,20 @@ def parse(arguments):
         "--classes",
         type=parse_classes,
         metavar="A,B=ANSWER,..",
-        help="the labels that count, each with the words that say it (default: all, each by itself)",
+        help="labels that count, each with the words that say it (default: all, each by itself)",
     )
     parser.add_argument(
         "--before",
         default="",
         metavar="TEXT",
-        help="stands before each text. With as many tokens as there are sinks, exact sinks tell the "
-        "receiver nothing of the text",
+        help="stands before each text. With as many tokens as there are sinks, exact sinks tell "
+        "the receiver nothing of the text",
     )
     parser.add_argument(
-        "--question", required=True, metavar="TEXT", help="comes after the text; \\n is a line break"
+        "--question",
+        required=True,
+        metavar="TEXT",
+        help="comes after the text; \\n is a line break",
     )
     held_out = parser.add_mutually_exclusive_group(required=True)
     held_out.add_argument("--held-out", type=inputs.positive, metavar="N", help="texts in all")
@@ -200,9 +204,7 @@ def parse(arguments):
     for name in ("before", "question"):
         setattr(options, name, getattr(options, name).replace("\\n", "\n"))
     per_class = options.held_out_per_class
-    options.held_out = (
-        {"texts_per_class": per_class} if per_class else {"texts": options.held_out}
-    )
+    options.held_out = {"texts_per_class": per_class} if per_class else {"texts": options.held_out}
     return options
 
 

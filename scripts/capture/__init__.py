@@ -1,6 +1,7 @@
 """Parts of capture_hf.py, tokenise.py and task_file.py: inputs (text to sequences), labelled (texts
-with labels), pieces (tokens of both models), tokens (tokenisers without torch), files (writing them);
-for capture alone: rope (removing RoPE), models (running one model), store (a dataset's files)."""
+with labels), pieces (tokens of both models), tokens (tokenisers without torch), files (writing
+them); for capture alone: rope (removing RoPE), models (running one model), store (a dataset's
+files)."""
 
 VERSION = "0.1.0"
 

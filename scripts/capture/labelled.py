@@ -1,5 +1,5 @@
-"""Texts with labels, from a table or JSONL: read, cleaned of duplicates, and divided into texts that
-are held out and texts that are not. Needs the standard library only.
+"""Texts with labels, from a table or JSONL: read, cleaned of duplicates, and divided into texts
+that are held out and texts that are not. Needs the standard library only.
 
 Fields are named as the file's first line names its columns; in a table without such a line they are
 columns counted from 1. JSONL has one object a line.
@@ -170,9 +170,10 @@ def hold_out(examples, num_classes, counts, seed):
         groups = [[e for e in order if e.label == label] for label in range(num_classes)]
     for group in groups:
         if len(group) < wanted:
+            of_what = "each class" if len(groups) > 1 else "all"
             raise CaptureError(
-                f"expected {wanted} texts to hold out of {'each class' if len(groups) > 1 else 'all'}"
-                f", there are {len(group)}. Hold out fewer, or raise --max-tokens."
+                f"expected {wanted} texts to hold out of {of_what}, there are {len(group)}. Hold "
+                "out fewer, or raise --max-tokens."
             )
     # Anew: a rarer class would come last.
     chosen = [example for group in groups for example in group[:wanted]]

@@ -27,7 +27,9 @@ class TaskBaselines(unittest.TestCase):
         self.root = pathlib.Path(folder.name)
         # A word tells the class of every text, but for one that is held out.
         self.rows = [("hot" if i % 2 else "cold", i) for i in range(40)]
-        lines = [f"{label}\t{'fire' if label == 'hot' else 'ice'} at {i}\n" for label, i in self.rows]
+        lines = [
+            f"{label}\t{'fire' if label == 'hot' else 'ice'} at {i}\n" for label, i in self.rows
+        ]
         (self.root / "texts.tsv").write_text("".join(lines))
         self.make_task()
 
@@ -35,8 +37,9 @@ class TaskBaselines(unittest.TestCase):
         tokenizer = self.root / "tokenizer"
         if not tokenizer.exists():
             make_folder(tokenizer)
-        arguments = ["--tokenizer", tokenizer, "--input", self.root / "texts.tsv", "--text-field", 2,
-                     "--label-field", 1, "--question", "?", "--held-out-per-class", held_out,
+        arguments = ["--tokenizer", tokenizer, "--input", self.root / "texts.tsv",
+                     "--text-field", 2, "--label-field", 1, "--question", "?",
+                     "--held-out-per-class", held_out,
                      "--output", self.root / "task.safetensors"]  # fmt: skip
         with contextlib.redirect_stderr(io.StringIO()):
             self.assertEqual(task_file.main(list(map(str, arguments))), 0)

@@ -76,8 +76,7 @@ class TaskFile(unittest.TestCase):
         offsets = tensors[f"{side}sequence_offsets"]
         ids = tensors[f"{side}token_ids"]
         texts = [
-            self.backend.decode(ids[begin:end].tolist())
-            for begin, end in zip(offsets, offsets[1:])
+            self.backend.decode(ids[begin:end].tolist()) for begin, end in zip(offsets, offsets[1:])
         ]
         return tensors, metadata, texts
 
