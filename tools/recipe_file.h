@@ -8,6 +8,7 @@
 #include "kvalign/evaluate/evaluate_options.h"
 #include "kvalign/evaluate/ladder_options.h"
 #include "kvalign/evaluate/plan.h"
+#include "kvalign/evaluate/task_success_options.h"
 #include "kvalign/model/capture.h"
 #include "kvalign/train/fine_tuner.h"
 #include "kvalign/train/recipe.h"
@@ -21,6 +22,7 @@ struct RecipeFile {
   CaptureOptions capture;
   EvaluateOptions evaluate;
   LadderOptions ladder;
+  TaskSuccessOptions task;
   CostOptions cost;
   PlanOptions plan;
   GeneratorOptions generate;
@@ -58,8 +60,10 @@ struct LadderRecipe {
 };
 
 struct EvalRecipe : LadderRecipe {
+  TaskSuccessOptions task;
   CostOptions cost;
-  explicit EvalRecipe(const RecipeFile& file = {}) : LadderRecipe(file), cost(file.cost) {}
+  explicit EvalRecipe(const RecipeFile& file = {})
+      : LadderRecipe(file), task(file.task), cost(file.cost) {}
   void describe(OptionVisitor& visitor);
 };
 
