@@ -52,6 +52,7 @@ class DistillationRun {
   std::optional<TaskHead> task_head_;
   double task_head_accuracy_ = -1;
   std::unique_ptr<MultiTaskLoss> loss_;
+  std::unique_ptr<RoundTripLoss> round_trip_;
   std::unique_ptr<ProjectorTrainer> trainer_;
   std::unique_ptr<BatchLoader> train_loader_, validation_loader_;
   int64_t total_steps_ = 0;
