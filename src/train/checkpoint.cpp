@@ -28,11 +28,10 @@ constexpr const char* kHeadBias = "task_head.bias";
 KvProjector folded_copy(const KvProjector& original) {
   KvProjector copy(original.options(), original.sender(), original.receiver());
   const std::vector<NamedTensor> tensors = named_tensors(original.projector(), "");
-  if (has_statistics(tensors)) {
-    copy.projector().set_standardisation(identity_statistics(copy.projector().shape()));
-  }
+  if (has_statistics(tensors)) set_identity_statistics(copy);
   copy_by_name(named_tensors(copy.projector(), ""), tensors, "save_checkpoint");
   copy.projector().fold_standardisation();
+  if (copy.receiver_part()) copy.receiver_part()->fold_standardisation();
   return copy;
 }
 

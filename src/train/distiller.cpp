@@ -37,13 +37,17 @@ void copy_weights(const std::string& path, KvProjector& projector) {
   check("layer_map", options_to_yaml(wanted.layer_map), options_to_yaml(came.layer_map));
   check("sender", projector.sender().model, start->sender().model);
   check("receiver", projector.receiver().model, start->receiver().model);
+  check("compress_weights", wanted.compress_weights, came.compress_weights);
   const at::NoGradGuard no_gradients;
-  const auto weights = start->projector().named_parameters();
-  for (auto& item : projector.projector().named_parameters()) {
-    if (is_linear_part && !weights.contains(item.key())) continue;
-    check(item.key() + " of shape", c10::str(item.value().sizes()),
-          c10::str(weights[item.key()].sizes()));
-    item.value().copy_(weights[item.key()]);
+  // Buffers too: a folded standardisation may have left its mean in one.
+  const std::vector<NamedTensor> weights = named_tensors(start->projector(), "");
+  for (const NamedTensor& own : named_tensors(projector.projector(), "")) {
+    const auto found = std::find_if(weights.begin(), weights.end(), [&](const NamedTensor& weight) {
+      return weight.name == own.name;
+    });
+    if (is_linear_part && found == weights.end()) continue;
+    check(own.name + " of shape", c10::str(own.tensor.sizes()), c10::str(found->tensor.sizes()));
+    own.tensor.detach().copy_(found->tensor);
   }
 }
 
@@ -59,19 +63,21 @@ class DistillationRun : public TrainingRun {
 
   std::shared_ptr<const ReceiverReading> reading_;  ///< null where no term reads
   std::optional<TaskHead> task_head_;
+  std::unique_ptr<RoundTripLoss> round_trip_;
 };
 
 DistillationRun::DistillationRun(const Recipe& recipe, const DistillControl& control)
     : TrainingRun(recipe, options_to_yaml(resumable_part(recipe)), control) {
   projector_ = std::make_shared<KvProjector>(recipe_.projector, dataset_->index().sender.geometry,
                                              dataset_->index().receiver.geometry);
+  round_trip_ = std::make_unique<RoundTripLoss>(*projector_, recipe_.round_trip, recipe_.loss);
   // Before anything is measured or written, so that a wrong receiver is said at once.
   reading_ = open_receiver_reading(recipe_, dataset_, device_);
 }
 
 void DistillationRun::start_new() {
   write_file_atomically(folder_.file("config.yaml"), options_to_yaml(recipe_));
-  const Preparation preparation = prepare(recipe_, dataset_, split_, projector_->plan());
+  const Preparation preparation = prepare(recipe_, dataset_, split_, *projector_);
   const bool has_start = !recipe_.fit.start.empty();
   const bool is_fitted = has_start || recipe_.fit.kind == "ridge_then_adamw";
   if (has_start) {
@@ -79,10 +85,12 @@ void DistillationRun::start_new() {
   } else if (is_fitted) {
     solve_in_closed_form(recipe_, control_, dataset_, split_, *projector_);
   }
-  if (preparation.statistics && is_fitted) {
-    projector_->projector().standardise_fitted(*preparation.statistics);
-  } else if (preparation.statistics) {
-    projector_->projector().set_standardisation(*preparation.statistics);
+  const auto standardise = [&](Projector& part, const FeatureStatistics& statistics) {
+    is_fitted ? part.standardise_fitted(statistics) : part.set_standardisation(statistics);
+  };
+  if (preparation.statistics) standardise(projector_->projector(), *preparation.statistics);
+  if (preparation.receiver_part) {
+    standardise(*projector_->receiver_part(), *preparation.receiver_part);
   }
   if (preparation.task_head) task_head_ = preparation.task_head->head;
   make_trainer();
@@ -91,10 +99,7 @@ void DistillationRun::start_new() {
 }
 
 void DistillationRun::resume(const TrainingState& saved) {
-  if (has_statistics(saved.tensors)) {
-    projector_->projector().set_standardisation(
-        identity_statistics(projector_->projector().shape()));
-  }
+  if (has_statistics(saved.tensors)) set_identity_statistics(*projector_);
   const std::vector<NamedTensor> head = with_prefix_removed(saved.tensors, "task_head.");
   for (const NamedTensor& tensor : head) {
     if (!task_head_) task_head_.emplace();
@@ -107,7 +112,8 @@ void DistillationRun::make_trainer() {
   projector_->projector().to(device_);
   if (task_head_) task_head_ = task_head_->to(device_);
   loss_ = std::make_unique<MultiTaskLoss>(recipe_.loss, task_head_, reading_);
-  trainer_ = std::make_unique<ProjectorTrainer>(*projector_, *loss_, recipe_.train, device_);
+  trainer_ = std::make_unique<ProjectorTrainer>(*projector_, *loss_, recipe_.train, device_,
+                                                NamedParameters{}, round_trip_.get());
 }
 
 std::vector<NamedTensor> DistillationRun::state_tensors() const {

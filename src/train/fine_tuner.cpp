@@ -115,7 +115,7 @@ void FineTuningRun::start_new() {
   measured.projector.standardise_features = trains_projector();
   measured.projector.standardise_targets = trains_projector();
   measured.loss.task = trains_head() || !start_head_ ? 1.0 : 0.0;
-  const Preparation preparation = prepare(measured, dataset_, split_, projector_->plan());
+  const Preparation preparation = prepare(measured, dataset_, split_, *projector_);
   if (preparation.statistics) {
     projector_ = standardised_copy(*projector_, *preparation.statistics);
   }

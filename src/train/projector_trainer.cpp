@@ -36,9 +36,10 @@ at::Tensor labels_on(c10::Device device, const PairedBatch& batch) {
 
 ProjectorTrainer::ProjectorTrainer(KvProjector& projector, const MultiTaskLoss& loss,
                                    const TrainOptions& options, c10::Device device,
-                                   const NamedParameters& head)
+                                   const NamedParameters& head, const RoundTripLoss* round_trip)
     : projector_(projector),
       loss_(loss),
+      round_trip_(round_trip),
       options_(options),
       device_(device),
       optimiser_(trained_parameters(projector.projector(), head),
@@ -51,23 +52,37 @@ ProjectorTrainer::ProjectorTrainer(KvProjector& projector, const MultiTaskLoss& 
   projector.projector().use_rank(0);
 }
 
+LossValue ProjectorTrainer::loss_of(const PairedBatch& batch, bool autocast,
+                                    std::optional<int64_t> step) const {
+  const at::Tensor sender_STd = to_device(batch.sender_STd, device_);
+  const at::Tensor receiver_RTD = to_device(batch.receiver_RTD, device_);
+  at::Tensor predicted_RTD;
+  std::vector<RoundTrip> trips;
+  {
+    const AutocastScope scope(device_.type(), autocast);
+    predicted_RTD = projector_.project(sender_STd);
+    if (round_trip_) {
+      trips = round_trip_->run(projector_, sender_STd, receiver_RTD, predicted_RTD,
+                               batch.sequence_offsets);
+    }
+  }
+  LossValue loss = loss_.compute({.predicted_RTD = predicted_RTD,
+                                  .target_RTD = receiver_RTD,
+                                  .sequence_offsets = batch.sequence_offsets,
+                                  .sequences = batch.sequences,
+                                  .step = step,
+                                  .labels_B = labels_on(device_, batch)});
+  if (round_trip_) round_trip_->add_to(loss, trips, batch.sequence_offsets);
+  return loss;
+}
+
 StepOutcome ProjectorTrainer::step(const PairedBatch& batch, double learning_rate, int64_t number) {
   const std::vector<int64_t>& ranks = options_.ranks;
   if (!ranks.empty()) {
     projector_.projector().use_rank(ranks[static_cast<size_t>(number) % ranks.size()]);
   }
-  at::Tensor predicted_RTD;
-  {
-    const AutocastScope autocast(device_.type(), options_.autocast == "bfloat16");
-    predicted_RTD = projector_.project(to_device(batch.sender_STd, device_));
-  }
+  LossValue loss = loss_of(batch, options_.autocast == "bfloat16", number);
   projector_.projector().use_rank(0);
-  LossValue loss = loss_.compute({.predicted_RTD = std::move(predicted_RTD),
-                                  .target_RTD = to_device(batch.receiver_RTD, device_),
-                                  .sequence_offsets = batch.sequence_offsets,
-                                  .sequences = batch.sequences,
-                                  .step = number,
-                                  .labels_B = labels_on(device_, batch)});
   optimiser_.zero_grad();
   loss.total.backward();
   loss.total = loss.total.detach();
@@ -84,11 +99,7 @@ StepOutcome ProjectorTrainer::step(const PairedBatch& batch, double learning_rat
 
 LossValue ProjectorTrainer::evaluate(const PairedBatch& batch) const {
   const at::NoGradGuard no_grad;
-  return loss_.compute({.predicted_RTD = projector_.project(to_device(batch.sender_STd, device_)),
-                        .target_RTD = to_device(batch.receiver_RTD, device_),
-                        .sequence_offsets = batch.sequence_offsets,
-                        .sequences = batch.sequences,
-                        .labels_B = labels_on(device_, batch)});
+  return loss_of(batch, /*autocast=*/false, std::nullopt);
 }
 
 SkippedSteps ProjectorTrainer::skipped_steps() const {

@@ -54,6 +54,8 @@ void Recipe::describe(OptionVisitor& visitor) {
   visitor.section("projector", "what is trained", projector);
   visitor.section("fit", "how it gets its weights", fit);
   visitor.section("loss", "what it is trained on", loss);
+  visitor.section("round_trip", "what bidirectional and autoencoder are trained on besides",
+                  round_trip);
   describe_train(visitor, train);
 }
 

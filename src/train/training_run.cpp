@@ -240,13 +240,15 @@ void TrainingRun::finish_epoch() {
 void TrainingRun::validate() {
   double total = 0;
   std::vector<std::pair<std::string, double>> terms;
-  for (const std::string& name : loss_->term_names()) terms.emplace_back(name, 0.0);
   int64_t tokens = 0;
   validation_loader_->start(/*epoch=*/0);
   for (PairedBatch batch; validation_loader_->next(batch);) {
     const LossValue loss = trainer_->evaluate(batch);
     const auto weight = static_cast<double>(batch.num_tokens());
     total += weight * loss.total.item<double>();
+    for (size_t i = terms.size(); i < loss.terms.size(); ++i) {
+      terms.emplace_back(loss.terms[i].first, 0.0);
+    }
     for (size_t i = 0; i < terms.size(); ++i) {
       terms[i].second += weight * loss.terms[i].second.item<double>();
     }

@@ -14,6 +14,7 @@
 #include "kvalign/loss/multi_task_loss.h"
 #include "kvalign/projector/projector.h"
 #include "kvalign/train/fit_options.h"
+#include "kvalign/train/round_trip_loss.h"
 #include "kvalign/train/train_options.h"
 
 namespace kvalign {
@@ -37,6 +38,7 @@ struct KVALIGN_API Recipe {
   ProjectorOptions projector;
   FitOptions fit;
   LossOptions loss;
+  RoundTripOptions round_trip;
   TrainOptions train;
 
   void describe(OptionVisitor& visitor);
