@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Generates documents of a small world: the incident log of a camera, for the demo's models.
 
-    incident_log.py --documents N --seed S --output FILE [--labels FILE]
+    incident_log.py --documents N --seed S --output FILE [--labels FILE] [--task FILE]
 
 Every document draws a camera, a place, zones and a few objects, each with a tag, a colour and a
 load, and then tells what they do, and where smoke and fire are. Whatever was drawn is said once and
@@ -10,7 +10,8 @@ read the beginning. The report answers three questions about the end of the log:
 classes), a severity (5 classes) and an incident code (20 classes).
 
 Deterministic: document i of a seed is the same on every machine and for every --documents.
-Documents end with a line "<|endoftext|>". --labels writes one JSON object a document.
+Documents end with a line "<|endoftext|>". --labels writes one JSON object a document; --task the
+log up to its report, with what the report says of it as words: scripts/task_file.py asks for them.
 """
 
 import argparse
@@ -172,6 +173,16 @@ def document(seed, number):
     return "\n".join(lines) + "\n", labels
 
 
+def task(text, labels):
+    """A line of --task: the labels as the report words them."""
+    words = {
+        "alarm": "yes" if labels["alarm"] else "no",
+        "severity": str(labels["severity"] + 1),
+        "code": f"{labels['code']:02d}",
+    }
+    return json.dumps({"text": text[: text.index("\nreport. ")], **words}) + "\n"
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -180,11 +191,14 @@ def main(arguments=None):
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--output", required=True, type=pathlib.Path, metavar="FILE")
     parser.add_argument("--labels", type=pathlib.Path, metavar="FILE")
+    parser.add_argument("--task", type=pathlib.Path, metavar="FILE")
     options = parser.parse_args(arguments)
     made = [document(options.seed, number) for number in range(options.documents)]
     options.output.write_text("".join(f"{text}{END_OF_TEXT}\n" for text, _ in made))
     if options.labels:
         options.labels.write_text("".join(json.dumps(labels) + "\n" for _, labels in made))
+    if options.task:
+        options.task.write_text("".join(task(text, labels) for text, labels in made))
     return 0
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs everything the project needs: Debian packages (apt, with sudo when not root), the LibTorch
-# wheel into .deps/libtorch, and a small Python environment for tokenisers and test oracles into
-# .deps/venv. Idempotent, and quick when there is nothing to do. Nothing else of PyTorch is installed.
+# wheel into .deps/libtorch, and a small Python environment for tokenisers, text classifiers and test
+# oracles into .deps/venv. Idempotent, and quick when there is nothing to do. Nothing else of PyTorch
+# is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,7 +22,9 @@ cuda_wheels=(nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5 nvidia-cuf
 oracle_wheels=(numpy==2.3.4 safetensors==0.6.2 tensorboard==2.20.0 jsonschema==4.26.0 lizard==1.17.31)
 # What scripts/tokenise.py makes token files with; jinja2 for chat templates.
 tokenise_wheels=(tokenizers==0.22.2 jinja2==3.1.6)
-venv_wheels=("${oracle_wheels[@]}" "${tokenise_wheels[@]}")
+# What scripts/task_baselines.py classifies texts with.
+classifier_wheels=(scikit-learn==1.9.1)
+venv_wheels=("${oracle_wheels[@]}" "${tokenise_wheels[@]}" "${classifier_wheels[@]}")
 
 missing=()
 for package in "${apt_packages[@]}"; do

@@ -11,37 +11,13 @@ include/kvalign/dataset/token_file.h.
 """
 
 import argparse
-import dataclasses
-import json
 import pathlib
 import shlex
 import sys
 
 import numpy
-import safetensors.numpy
 
-from capture import VERSION, CaptureError, files, inputs, tokens
-
-
-@dataclasses.dataclass
-class Piece:
-    """The text of one sequence and the receiver's token ends in it."""
-
-    text: str
-    ends: list  # UTF-8 bytes from the start of `text`
-
-
-def byte_ends(text, char_ends):
-    """Ends in characters -> ends in UTF-8 bytes, by one walk over the text.
-
-    A token that holds part of a character ends with that character.
-    """
-    result, char_place, byte_place = [], 0, 0
-    for end in char_ends:
-        byte_place += len(text[char_place:end].encode())
-        char_place = end
-        result.append(byte_place)
-    return result
+from capture import VERSION, CaptureError, files, inputs, pieces, tokens
 
 
 class PieceCutter(inputs.Cutter):
@@ -60,36 +36,10 @@ class PieceCutter(inputs.Cutter):
             result.append(
                 (
                     self._prefix + encoding.input_ids[begin:end],
-                    Piece(piece, [0] * len(self._prefix) + byte_ends(piece, ends)),
+                    pieces.Piece(piece, [0] * len(self._prefix) + pieces.byte_ends(piece, ends)),
                 )
             )
         return result
-
-
-def sender_tokens(tokenizer, piece):
-    """(ids, byte ends) of the receiver's piece in the sender's tokens."""
-    encoding = tokenizer(piece.text, add_special_tokens=False)
-    if not encoding.input_ids:
-        raise CaptureError(
-            f"{tokenizer.folder}: the sender's tokenizer makes no token of the text "
-            f"{piece.text[:40]!r}; it has nothing to send"
-        )
-    prefix = tokenizer.prefix
-    ends = [0] * len(prefix) + byte_ends(piece.text, encoding.ends)
-    ends[-1] = piece.ends[-1]  # what a normaliser strips from the end belongs to the last token
-    return prefix + encoding.input_ids, ends
-
-
-def packed(prefix, sequences):
-    """The three tensors of one side: [(ids, ends)] -> {name: array}."""
-    offsets = numpy.cumsum([0] + [len(ids) for ids, _ in sequences]).astype(numpy.int64)
-    return {
-        f"{prefix}token_ids": numpy.concatenate([ids for ids, _ in sequences]).astype(numpy.int32),
-        f"{prefix}token_ends": numpy.concatenate([ends for _, ends in sequences]).astype(
-            numpy.int32
-        ),
-        f"{prefix}sequence_offsets": offsets,
-    }
 
 
 def read_labels(path, field, num_documents):
@@ -119,10 +69,10 @@ class TokenFile:
         sequences = self._plan.sequences
         received = [(sequence.tokens, sequence.item.ends) for sequence in sequences]
         if self._sender.digest == self._receiver.digest:
-            result = packed("", received)
+            result = pieces.packed("", received)
         else:
-            sent = [sender_tokens(self._sender, sequence.item) for sequence in sequences]
-            result = packed("sender.", sent) | packed("receiver.", received)
+            sent = [pieces.sender_tokens(self._sender, sequence.item) for sequence in sequences]
+            result = pieces.packed("sender.", sent) | pieces.packed("receiver.", received)
         documents = [sequence.document for sequence in sequences]
         result["document_ids"] = numpy.array(documents, numpy.int64)
         if self._options.labels:
@@ -153,11 +103,7 @@ class TokenFile:
 
     def write(self):
         """Returns the number of sequences and of the receiver's tokens."""
-        data = safetensors.numpy.save(
-            self._tensors(), metadata={"kvalign": json.dumps(self._metadata(), ensure_ascii=False)}
-        )
-        self._options.output.parent.mkdir(parents=True, exist_ok=True)
-        files.write_atomically(self._options.output, data)
+        pieces.save(self._options.output, self._tensors(), self._metadata())
         return len(self._plan.sequences), self._plan.num_tokens
 
 
@@ -165,11 +111,7 @@ def parse(arguments):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--tokenizer", metavar="DIR", help="Hugging Face folder of the tokeniser of both models"
-    )
-    parser.add_argument("--sender", metavar="DIR", help="folder of the sender, with --receiver")
-    parser.add_argument("--receiver", metavar="DIR", help="folder of the receiver, with --sender")
+    pieces.add_tokenizer_arguments(parser)
     inputs.add_arguments(parser, ("text", "chat"))
     parser.add_argument("--output", required=True, type=pathlib.Path, metavar="FILE")
     parser.add_argument(
@@ -184,10 +126,7 @@ def parse(arguments):
     inputs.check_arguments(parser, options)
     if bool(options.labels) != bool(options.label_field):
         parser.error("--labels and --label-field: expected both or neither")
-    if options.tokenizer and not options.sender and not options.receiver:
-        options.sender = options.receiver = options.tokenizer
-    elif options.tokenizer or not options.sender or not options.receiver:
-        parser.error("expected --tokenizer DIR, or --sender DIR and --receiver DIR")
+    pieces.check_tokenizer_arguments(parser, options)
     return options
 
 

@@ -31,6 +31,7 @@ using Command = std::function<int()>;
 void add_capture(CLI::App& app, Command& chosen);
 void add_dataset(CLI::App& app, Command& chosen);
 void add_distill_train(CLI::App& app, Command& chosen);
+void add_fine_tune(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);
 void add_continue(CLI::App& app, Command& chosen);
 void add_plan(CLI::App& app, Command& chosen);

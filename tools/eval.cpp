@@ -1,5 +1,5 @@
 // kvalign eval: measures checkpoints and baselines on the held-out sequences of a recipe, and,
-// where it names a token file, what the receiver can do with their caches.
+// where it names a token file or a task file, what the receiver can do with their caches.
 #include <CLI/App.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,6 +12,7 @@
 #include "kvalign/deploy/packet_certificate.h"
 #include "kvalign/evaluate/evaluate.h"
 #include "kvalign/evaluate/ladder.h"
+#include "kvalign/evaluate/task_success.h"
 
 namespace kvalign::tools {
 namespace {
@@ -21,6 +22,12 @@ struct EvalFlags : Flags {
   std::string output;
   std::string packet;
 };
+
+EvaluateProgress progress_of(Console& console, const char* unit) {
+  return [&console, unit](const std::string& what, int64_t done, int64_t total) {
+    console.progress(what, done, total, unit);
+  };
+}
 
 // Tells the gates' findings; false where one did not pass.
 bool tell(const std::vector<GateResult>& gates, Console& console) {
@@ -54,35 +61,66 @@ bool wants_cost(const EvalRecipe& options, Console& console) {
   return false;
 }
 
+// What is asked of the two models beside the reconstruction of caches; both share one identity
+// gate.
+struct ModelRuns {
+  std::optional<Ladder> ladder;
+  std::optional<TaskSuccess> task;
+  std::vector<GateResult> gates;
+};
+
+// Opens both before anything is measured, so that a mistake shows at once.
+ModelRuns open_runs(const EvalRecipe& options, Console& console) {
+  const EvaluateProgress batches = progress_of(console, "batches");
+  ModelRuns runs;
+  if (!options.ladder.tokens.empty()) {
+    runs.ladder.emplace(Ladder::open(options.recipe, options.evaluate, options.ladder, batches));
+  }
+  if (!options.task.file.empty()) {
+    runs.task.emplace(
+        TaskSuccess::open(options.recipe, options.evaluate, options.ladder, options.task, batches));
+  }
+  const EvaluateProgress checks = progress_of(console, "checks");
+  if (runs.ladder) {
+    runs.gates = runs.ladder->check_identity(transport_by_file, checks);
+  } else if (runs.task) {
+    runs.gates = runs.task->check_identity(transport_by_file, checks);
+  }
+  return runs;
+}
+
+// False where the user stopped it.
+bool measure_runs(const EvalRecipe& options, const ModelRuns& runs, bool with_cost, Report& report,
+                  Console& console) {
+  const auto stop = [] { return interrupt_signal() != 0; };
+  if (runs.ladder) {
+    report.ladder =
+        runs.ladder->climb({.progress = progress_of(console, "sequences"), .stop_requested = stop});
+    if (report.ladder->interrupted) return false;
+    report.ladder->gates = runs.gates;
+    if (with_cost) report.cost = runs.ladder->estimate_cost(options.cost, *report.ladder);
+    for (const std::string& warning : report.ladder->warnings) console.warning(warning);
+  }
+  if (runs.task) {
+    report.task_success = runs.task->measure(progress_of(console, "texts"), stop);
+    if (report.task_success->interrupted) return false;
+    report.task_success->gates = runs.gates;
+    for (const std::string& warning : report.task_success->warnings) console.warning(warning);
+  }
+  return true;
+}
+
 int eval(const EvalRecipe& options, const Flags& flags) {
   Console console;
   console.start("eval", use_device(options.recipe), source_text(flags));
-  const auto show = [&](const char* unit) {
-    return [&console, unit](const std::string& what, int64_t done, int64_t total) {
-      console.progress(what, done, total, unit);
-    };
-  };
   const bool with_cost = wants_cost(options, console);
-  std::optional<Ladder> ladder;
-  std::vector<GateResult> gates;
-  if (!options.ladder.tokens.empty()) {
-    ladder.emplace(Ladder::open(options.recipe, options.evaluate, options.ladder, show("batches")));
-    gates = ladder->check_identity(transport_by_file, show("checks"));
-    if (!tell(gates, console)) return kGateNotMet;
-  }
-  Report report = evaluate(options.recipe, options.evaluate, show("batches"));
-  if (ladder) {
-    catch_interrupts();
-    report.ladder = ladder->climb(
-        {.progress = show("sequences"), .stop_requested = [] { return interrupt_signal() != 0; }});
-    if (report.ladder->interrupted) {
-      console.warning("stopped; the same command goes on from " + options.evaluate.output +
-                      "/ladder.jsonl");
-      return 128 + interrupt_signal();
-    }
-    report.ladder->gates = gates;
-    if (with_cost) report.cost = ladder->estimate_cost(options.cost, *report.ladder);
-    for (const std::string& warning : report.ladder->warnings) console.warning(warning);
+  const ModelRuns runs = open_runs(options, console);
+  if (!tell(runs.gates, console)) return kGateNotMet;
+  Report report = evaluate(options.recipe, options.evaluate, progress_of(console, "batches"));
+  if (runs.ladder || runs.task) catch_interrupts();
+  if (!measure_runs(options, runs, with_cost, report, console)) {
+    console.warning("stopped; the same command goes on from what is in " + options.evaluate.output);
+    return 128 + interrupt_signal();
   }
   for (const std::string& warning : report.warnings) console.warning(warning);
   write_report(report, options.evaluate.output);

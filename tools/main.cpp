@@ -45,6 +45,7 @@ int parse_and_run(int argc, char** argv) {
   add_capture(app, chosen);
   add_dataset(app, chosen);
   add_distill_train(app, chosen);
+  add_fine_tune(app, chosen);
   add_eval(app, chosen);
   add_continue(app, chosen);
   add_plan(app, chosen);

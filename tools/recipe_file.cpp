@@ -16,6 +16,10 @@ void describe_ladder(OptionVisitor& visitor, LadderOptions& ladder) {
   visitor.section("ladder", "what the receiver can do with the caches", ladder);
 }
 
+void describe_task(OptionVisitor& visitor, TaskSuccessOptions& task) {
+  visitor.section("task", "which questions the receiver answers from the caches", task);
+}
+
 void describe_cost(OptionVisitor& visitor, CostOptions& cost) {
   visitor.section("cost", "on which devices and over which network costs are estimated", cost);
 }
@@ -32,9 +36,11 @@ void describe_generate(OptionVisitor& visitor, GeneratorOptions& generate) {
 
 void RecipeFile::describe(OptionVisitor& visitor) {
   recipe.describe(visitor);
+  describe_fine_tune(visitor, fine_tune);
   describe_capture(visitor, capture);
   describe_evaluate(visitor, evaluate);
   describe_ladder(visitor, ladder);
+  describe_task(visitor, task);
   describe_cost(visitor, cost);
   describe_plan(visitor, plan);
   describe_generate(visitor, generate);
@@ -54,6 +60,7 @@ void LadderRecipe::describe(OptionVisitor& visitor) {
 
 void EvalRecipe::describe(OptionVisitor& visitor) {
   LadderRecipe::describe(visitor);
+  describe_task(visitor, task);
   describe_cost(visitor, cost);
 }
 

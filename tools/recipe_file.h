@@ -8,7 +8,9 @@
 #include "kvalign/evaluate/evaluate_options.h"
 #include "kvalign/evaluate/ladder_options.h"
 #include "kvalign/evaluate/plan.h"
+#include "kvalign/evaluate/task_success_options.h"
 #include "kvalign/model/capture.h"
+#include "kvalign/train/fine_tuner.h"
 #include "kvalign/train/recipe.h"
 
 namespace kvalign::tools {
@@ -16,9 +18,11 @@ namespace kvalign::tools {
 /// All that a file may hold.
 struct RecipeFile {
   Recipe recipe;
+  FineTuneOptions fine_tune;
   CaptureOptions capture;
   EvaluateOptions evaluate;
   LadderOptions ladder;
+  TaskSuccessOptions task;
   CostOptions cost;
   PlanOptions plan;
   GeneratorOptions generate;
@@ -42,6 +46,10 @@ struct TrainRecipe {
   void describe(OptionVisitor& visitor) { recipe.describe(visitor); }
 };
 
+struct TuneRecipe : FineTuneRecipe {
+  explicit TuneRecipe(const RecipeFile& file = {}) : FineTuneRecipe{file.recipe, file.fine_tune} {}
+};
+
 struct LadderRecipe {
   Recipe recipe;
   EvaluateOptions evaluate;
@@ -52,8 +60,10 @@ struct LadderRecipe {
 };
 
 struct EvalRecipe : LadderRecipe {
+  TaskSuccessOptions task;
   CostOptions cost;
-  explicit EvalRecipe(const RecipeFile& file = {}) : LadderRecipe(file), cost(file.cost) {}
+  explicit EvalRecipe(const RecipeFile& file = {})
+      : LadderRecipe(file), task(file.task), cost(file.cost) {}
   void describe(OptionVisitor& visitor);
 };
 

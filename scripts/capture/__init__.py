@@ -1,6 +1,7 @@
-"""Parts of capture_hf.py and tokenise.py: inputs (text to sequences), tokens (tokenisers without
-torch), files (writing them); for capture alone: rope (removing RoPE), models (running one model),
-store (a dataset's files). annotations: what annotations.py makes samples with."""
+"""Parts of capture_hf.py, tokenise.py and task_file.py: inputs (text to sequences), labelled (texts
+with labels), pieces (tokens of both models), tokens (tokenisers without torch), files (writing
+them); for capture alone: rope (removing RoPE), models (running one model), store (a dataset's
+files). annotations: what annotations.py makes samples with."""
 
 VERSION = "0.1.0"
 

@@ -170,7 +170,7 @@ std::string figures_table(const json& row) {
   return table.markup();
 }
 
-std::string streams_table(const json& row) {
+std::string certified_streams_table(const json& row) {
   HtmlTable table(
       "Each stream: 2-norms of a token's vector; vacuous: share of tokens whose bound "
       "is at least the output's norm; floor: mean squared error of an element below "
@@ -251,7 +251,7 @@ std::string seed_sentence(const json& row) {
 std::string certificate(const json& row) {
   return html_heading(row.at("row")) + html_paragraph(counts_sentence(row)) + figures_table(row) +
          distortion_figure(row, "keys") + distortion_figure(row, "values") + seed_sentence(row) +
-         streams_table(row) + attention_table(row, "attention", "by the wire alone") +
+         certified_streams_table(row) + attention_table(row, "attention", "by the wire alone") +
          attention_table(row, "attention_whole", "against the true cache");
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kSchema = 1;
+constexpr int kHtmlSchema = 1;
 
 std::string title_of(const json& report) {
   const json& data =
@@ -22,9 +22,9 @@ std::string title_of(const json& report) {
 }
 
 void check(const json& report) {
-  if (report.is_object() && report.value("schema", json()) == kSchema) return;
+  if (report.is_object() && report.value("schema", json()) == kHtmlSchema) return;
   throw std::invalid_argument("to_html: expected the object of a report.json of schema " +
-                              std::to_string(kSchema) + ", got " +
+                              std::to_string(kHtmlSchema) + ", got " +
                               (report.is_object()
                                    ? "schema " + report.value("schema", json()).dump()
                                    : std::string(report.type_name())) +
@@ -36,12 +36,12 @@ void check(const json& report) {
 std::string to_html(const json& report) {
   check(report);
   const std::string title = title_of(report);
-  return html_page("kvalign: " + title,
-                   "<h1>" + escape_markup(title) + "</h1>\n" + summary_section(report) +
-                       ladder_section(report) + ladder_plots_section(report) +
-                       certificates_section(report) + cost_section(report) +
-                       reconstruction_section(report) + training_section(report) +
-                       provenance_section(report) + definitions_section());
+  return html_page(
+      "kvalign: " + title,
+      "<h1>" + escape_markup(title) + "</h1>\n" + summary_section(report) + ladder_section(report) +
+          ladder_plots_section(report) + task_success_section(report) +
+          certificates_section(report) + cost_section(report) + reconstruction_section(report) +
+          training_section(report) + provenance_section(report) + definitions_section());
 }
 
 }  // namespace kvalign

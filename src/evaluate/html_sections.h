@@ -11,6 +11,7 @@ namespace kvalign {
 std::string summary_section(const nlohmann::json& report);
 std::string ladder_section(const nlohmann::json& report);  // table and differences
 std::string ladder_plots_section(const nlohmann::json& report);
+std::string task_success_section(const nlohmann::json& report);
 std::string certificates_section(const nlohmann::json& report);
 std::string reconstruction_section(const nlohmann::json& report);
 std::string training_section(const nlohmann::json& report);

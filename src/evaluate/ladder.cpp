@@ -1,17 +1,13 @@
 // Climbs: gates, times, texts one after another, figures. See ladder.h.
 #include "kvalign/evaluate/ladder.h"
 
-#include <ATen/ATen.h>
-#include <c10/util/StringUtil.h>
-
 #include <algorithm>
-#include <filesystem>
 #include <nlohmann/json.hpp>
-#include <stdexcept>
 
-#include "kvalign/core/files.h"
 #include "kvalign/core/options_json.h"
 #include "kvalign/core/sha256.h"
+#include "ladder_identity.h"
+#include "ladder_keys.h"
 #include "ladder_sequence.h"
 #include "ladder_store.h"
 
@@ -21,18 +17,6 @@ namespace {
 // To be raised when rows are computed in another way: older ladder.jsonl files then start anew.
 constexpr int kLadderVersion = 2;
 
-// Config, and which weights by their size and age: reading gigabytes for a hash would take longer
-// than a text does.
-nlohmann::json describe_model(const std::filesystem::path& folder) {
-  nlohmann::json files = nlohmann::json::object();
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.path().extension() != ".safetensors") continue;
-    files[entry.path().filename().string()] = {entry.file_size(),
-                                               entry.last_write_time().time_since_epoch().count()};
-  }
-  return {{"config", sha256_of_file((folder / "config.json").string())}, {"weights", files}};
-}
-
 // SHA-256 of what decides the scores of every row; how many texts there are does not.
 std::string hash_of(const LadderSetup& setup) {
   nlohmann::json options = options_to_json(setup.options);
@@ -40,35 +24,10 @@ std::string hash_of(const LadderSetup& setup) {
                           "reread", "sinks", "judge"}) {
     options.erase(key);
   }
-  const nlohmann::json all = {{"version", kLadderVersion},
-                              {"options", options},
-                              {"tokens", setup.tokens_sha256},
-                              {"dataset", setup.dataset->sha256()},
-                              {"split", setup.split.sha256},
-                              {"sender", describe_model(setup.sender.folder())},
-                              {"receiver", describe_model(setup.receiver.folder())},
-                              {"seed", setup.evaluate.seed},
-                              {"device", setup.device.str()}};
+  nlohmann::json all = describe_setup(setup);
+  all["version"] = kLadderVersion;
+  all["options"] = options;
   return sha256_hex(all.dump());
-}
-
-// What decides the scores of one row: "V1 + sinks, sinks 4, reread 0, of 0f3a...". A row that
-// projects has the weights' SHA-256 in it.
-std::vector<std::string> keys_of(const LadderSetup& setup,
-                                 const std::vector<LadderRowPlan>& plans) {
-  std::vector<std::string> projectors, keys;
-  for (const Row& row : setup.projectors) {
-    projectors.push_back(row.checkpoint.empty() ? row.name : sha256_of_file(row.checkpoint));
-    if (row.rank > 0) projectors.back() += " rank " + std::to_string(row.rank);
-    if (row.fp8_wire) projectors.back() += " through " + row.wire;
-  }
-  for (const LadderRowPlan& plan : plans) {
-    std::string key =
-        c10::str(plan.info.row, ", sinks ", plan.info.sinks, ", reread ", plan.info.reread);
-    if (reads_projector(plan.source)) key += ", of " + projectors[plan.projector];
-    keys.push_back(std::move(key));
-  }
-  return keys;
 }
 
 // Those of `all` at `places`.
@@ -117,18 +76,6 @@ StatisticsOptions statistics_options(const LadderSetup& setup, size_t judged) {
           .max_ceiling_difference = max_ceiling_difference(setup.options.wire)};
 }
 
-std::vector<at::Tensor> tokens_of(const LadderSetup& setup, at::Tensor LadderText::*side) {
-  std::vector<at::Tensor> tokens;
-  for (const LadderText& text : setup.texts) tokens.push_back(text.*side);
-  return tokens;
-}
-
-// The first two held-out sequences of the dataset.
-std::vector<int64_t> probes(const Split& split) {
-  const size_t count = std::min<size_t>(2, split.test.size());
-  return {split.test.begin(), split.test.begin() + count};
-}
-
 }  // namespace
 
 Ladder::Ladder(std::unique_ptr<const LadderSetup> setup) : setup_(std::move(setup)) {}
@@ -142,21 +89,7 @@ Ladder Ladder::open(const Recipe& recipe, const EvaluateOptions& evaluate,
 
 std::vector<GateResult> Ladder::check_identity(const CacheTransport& transport,
                                                const EvaluateProgress& progress) const {
-  const LadderSetup& setup = *setup_;
-  std::vector<GateResult> results;
-  const auto add = [&](GateResult result) {
-    results.push_back(std::move(result));
-    if (progress) progress("identity gate", static_cast<int64_t>(results.size()), 4);
-  };
-  const auto check = [&](const Decoder& decoder, const char* side, at::Tensor LadderText::*tokens) {
-    add(check_own_cache(
-        decoder, tokens_of(setup, tokens),
-        {.side = side, .min_tokens = setup.options.gate_tokens, .transport = transport}));
-    add(check_captured_caches(decoder, *setup.dataset, probes(setup.split), side));
-  };
-  check(setup.receiver, "receiver", &LadderText::receiver_tokens);
-  check(setup.sender, "sender", &LadderText::sender_tokens);
-  return results;
+  return check_setup_identity(*setup_, transport, progress);
 }
 
 LadderReport Ladder::climb(const LadderHooks& hooks) const {
@@ -164,7 +97,7 @@ LadderReport Ladder::climb(const LadderHooks& hooks) const {
   LadderReport report = describe(setup);
   const std::vector<LadderRowPlan> plans = plan_ladder_rows(setup.options, setup.projectors);
   const size_t judged = judged_row(setup.options, setup.projectors, plans);
-  const std::vector<std::string> keys = keys_of(setup, plans);
+  const std::vector<std::string> keys = row_keys(setup, plans);
   LadderStore store(setup.evaluate.output, hash_of(setup));
   SenderCaches senders(setup);
   if (!store.times(keys)) store.add(measure_times(setup, plans, senders), keys);

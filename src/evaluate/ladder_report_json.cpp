@@ -1,7 +1,7 @@
 // The ladder's keys of report.json. See ladder_report.h.
 #include <nlohmann/json.hpp>
 
-#include "json_number.h"
+#include "json_parts.h"
 #include "kvalign/evaluate/ladder_report.h"
 
 namespace kvalign {
@@ -54,18 +54,6 @@ json to_json(const LadderDifference& difference) {
                          {"p", number(difference.mcnemar_p)}};
   }
   return result;
-}
-
-json to_json(const GateResult& result) {
-  return {{"gate", result.gate},
-          {"side", result.side},
-          {"model", result.model},
-          {"passed", result.passed},
-          {"tokens", result.num_tokens},
-          {"max_logit_difference", number(result.max_logit_difference)},
-          {"changed_top1", result.changed_top1},
-          {"largest_relative_error", number(result.largest_relative_error)},
-          {"why", result.why}};
 }
 
 template <class Items>

@@ -12,18 +12,18 @@
 namespace kvalign {
 namespace {
 
-std::string fixed(double value, int digits) {
+std::string fixed_or_dash(double value, int digits) {
   if (!std::isfinite(value)) return "-";
   char text[64];
   std::snprintf(text, sizeof(text), "%.*f", digits, value);
   return text;
 }
 
-std::string percent(double value) {
-  return std::isfinite(value) ? fixed(100 * value, 0) + " %" : "-";
+std::string percent_or_dash(double value) {
+  return std::isfinite(value) ? fixed_or_dash(100 * value, 0) + " %" : "-";
 }
 
-std::string count(int64_t number, const std::string& what) {
+std::string count_text(int64_t number, const std::string& what) {
   return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
 }
 
@@ -38,17 +38,19 @@ TextTable scores_table(const LadderReport& report) {
   TextTable table({"row", "nll " + first, "nll", "ppl", "top-1 " + first, "top-1",
                    "retention " + first, "retention", "KL", "nats/byte", "bytes/token", "ms"});
   for (const LadderRow& row : report.rows) {
-    table.add({row.row, fixed(row.first.nll, 3), fixed(row.all.nll, 3), fixed(row.all.ppl, 2),
-               fixed(row.first.top1, 3), fixed(row.all.top1, 3), percent(row.retention_first),
-               percent(row.retention), fixed(row.kl, 3), fixed(row.all.nats_per_byte, 3),
-               fixed(row.bytes_per_token, 1), fixed(total_ms(row.milliseconds), 0)});
+    table.add({row.row, fixed_or_dash(row.first.nll, 3), fixed_or_dash(row.all.nll, 3),
+               fixed_or_dash(row.all.ppl, 2), fixed_or_dash(row.first.top1, 3),
+               fixed_or_dash(row.all.top1, 3), percent_or_dash(row.retention_first),
+               percent_or_dash(row.retention), fixed_or_dash(row.kl, 3),
+               fixed_or_dash(row.all.nats_per_byte, 3), fixed_or_dash(row.bytes_per_token, 1),
+               fixed_or_dash(total_ms(row.milliseconds), 0)});
   }
   return table;
 }
 
 std::string describe_data(const LadderReport& report) {
-  std::string text = c10::str(count(report.sequences, "held-out sequence"), " of ",
-                              count(report.documents, "document"), ": ", report.prefix_tokens,
+  std::string text = c10::str(count_text(report.sequences, "held-out sequence"), " of ",
+                              count_text(report.documents, "document"), ": ", report.prefix_tokens,
                               " tokens of prefix, ", report.continuation_tokens,
                               " predicted, the same for every row");
   if (!report.one_tokenizer) {
@@ -56,7 +58,7 @@ std::string describe_data(const LadderReport& report) {
         "; the sender has tokens of its own, so that only nats/byte, taken over the same bytes, "
         "compares it with the others";
   }
-  text += c10::str(".\nLeft out: ", count(report.left_out_seen, "sequence"),
+  text += c10::str(".\nLeft out: ", count_text(report.left_out_seen, "sequence"),
                    " of documents that the fit has seen, ", report.left_out_short,
                    " with too few tokens.\n");
   text += c10::str(
@@ -67,7 +69,7 @@ std::string describe_data(const LadderReport& report) {
                          report.timed_sequences,
                          ". The sender's own prefill is 0 ms where it has "
                          "read the prefix already, ",
-                         fixed(report.sender_prefill_ms, 0), " ms where not.\n");
+                         fixed_or_dash(report.sender_prefill_ms, 0), " ms where not.\n");
 }
 
 std::string describe_gates(const LadderReport& report) {
@@ -96,9 +98,11 @@ std::string times_table(const LadderReport& report) {
   TextTable table(
       {"row", "prefill ms", "project ms", "continue ms", "prefill J", "project J", "continue J"});
   for (const LadderRow& row : report.rows) {
-    table.add({row.row, fixed(row.milliseconds.prefill, 1), fixed(row.milliseconds.project, 1),
-               fixed(row.milliseconds.continuation, 1), fixed(row.joules.prefill, 1),
-               fixed(row.joules.project, 1), fixed(row.joules.continuation, 1)});
+    table.add({row.row, fixed_or_dash(row.milliseconds.prefill, 1),
+               fixed_or_dash(row.milliseconds.project, 1),
+               fixed_or_dash(row.milliseconds.continuation, 1),
+               fixed_or_dash(row.joules.prefill, 1), fixed_or_dash(row.joules.project, 1),
+               fixed_or_dash(row.joules.continuation, 1)});
   }
   return table.markdown();
 }
@@ -115,7 +119,7 @@ std::string conclusion(const LadderReport& report) {
   const LadderRow* row = judged(report);
   if (row == nullptr) return "";
   std::string text = row->row;
-  text += std::isfinite(row->retention) ? " keeps " + percent(row->retention) +
+  text += std::isfinite(row->retention) ? " keeps " + percent_or_dash(row->retention) +
                                               " of what the receiver's true cache is worth "
                                               "over knowing nothing of the context"
                                         : " cannot be placed between floor and true cache";

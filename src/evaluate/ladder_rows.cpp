@@ -33,9 +33,9 @@ std::vector<Cell> cells_of(const LadderOptions& options, bool complete) {
   return cells;
 }
 
-class Planner {
+class LadderPlanner {
  public:
-  explicit Planner(const LadderOptions& options) : options_(options) {}
+  explicit LadderPlanner(const LadderOptions& options) : options_(options) {}
 
   void add(LadderRowInfo info, CacheSource source, size_t projector = 0) {
     plans_.push_back({std::move(info), source, projector});
@@ -107,7 +107,7 @@ void check_names(const std::vector<LadderRowPlan>& plans) {
 
 std::vector<LadderRowPlan> plan_ladder_rows(const LadderOptions& options,
                                             const std::vector<Row>& projectors) {
-  Planner planner(options);
+  LadderPlanner planner(options);
   planner.add({.row = "text", .text = "the receiver re-reads the text", .role = RowRole::kText},
               CacheSource::kText);
   planner.add({.row = "true cache",

@@ -1,17 +1,16 @@
 // One text: the receiver reads it once, which gives the true cache and the sinks; then every row's
 // cache is made and continued from. See ladder_sequence.h.
 //
-// Shapes:  S sender streams   R receiver streams   T tokens of a prefix that a cache covers (n - 1)
-//          d, D widths   M predicted tokens   V vocabulary
+// Shapes:  M predicted tokens   V vocabulary
 #include "ladder_sequence.h"
 
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <map>
-#include <tuple>
+#include <optional>
 
 #include "continuation.h"
+#include "row_caches.h"
 
 namespace kvalign {
 namespace {
@@ -69,14 +68,13 @@ class TextLadder {
              text_.receiver_tokens.narrow(0, 0, n_ + m_ - 1).to(setup_.device).unsqueeze(0),
          .num_logits = m_});
     own_cache_ = output.cache->slice(0, n_ - 1);
-    own_RTD_ = own_cache_->streams();
+    caches_.emplace(setup_, senders_, number_, *own_cache_);
     return output.logits_BTV[0];
   }
 
   void continue_from_true_cache(const CacheTransport& transport) {
     const KvCache sent = transport ? transport(*own_cache_) : *own_cache_;
-    const at::Tensor streams = sent.streams().to(wire_dtype(setup_.options)).to(at::kFloat);
-    run_after_caches(setup_.receiver, {{0, streams, consumed(0)}}, m_,
+    run_after_caches(setup_.receiver, {{0, through_wire(sent, setup_.options), consumed(0)}}, m_,
                      [this](size_t, const at::Tensor& logits_MV) {
                        reference_MV_ = logits_MV.log_softmax(1);
                        add_scores(CacheSource::kTrueCache, logits_MV);
@@ -94,32 +92,9 @@ class TextLadder {
     }
   }
 
-  // The projector's whole cache [R, T, D]; the first `sinks` tokens were not sent. Projectors work
-  // token by token, so that the cache of a shorter prefix is its beginning; scales that tokens
-  // share are those of the whole prefix, whatever is re-read.
-  const at::Tensor& projected(size_t projector, size_t text, int64_t sinks) {
-    const Row& row = setup_.projectors[projector];
-    const auto key = std::tuple(projector, text, row.fp8_wire ? sinks : 0);
-    if (projected_RTD_.count(key) == 0) {
-      projected_RTD_[key] = row.project(arrived(row, senders_.features(text), sinks)).contiguous();
-    }
-    return projected_RTD_.at(key);
-  }
-
   CachedRun make_run(size_t row) {
     const LadderRowPlan& plan = plans_[row];
-    const auto& [name, text, role, sinks, reread, wire] = plan.info;
-    if (plan.source == CacheSource::kNone) return {row, {}, consumed(0)};
-    const at::Tensor sinks_RCD = own_RTD_.narrow(1, 0, sinks);
-    if (plan.source == CacheSource::kStart) {
-      return {row, sinks > 0 ? sinks_RCD : at::Tensor(), consumed(reread)};
-    }
-    const bool is_wrong = plan.source == CacheSource::kWrongDocument;
-    const at::Tensor& whole_RTD =
-        projected(plan.projector, is_wrong ? setup_.other_document(number_) : number_, sinks);
-    const int64_t covered = n_ - 1 - reread;
-    const at::Tensor rest_RCD = whole_RTD.narrow(1, sinks, covered - sinks);
-    return {row, at::cat({sinks_RCD, rest_RCD}, 1), consumed(reread)};
+    return {row, caches_->streams(plan), consumed(plan.info.reread)};
   }
 
   void add_scores(CacheSource source, const at::Tensor& logits_MV) {
@@ -174,9 +149,8 @@ class TextLadder {
   int64_t n_, m_;
   SequenceScores scores_;
   std::optional<KvCache> own_cache_;  // the receiver's, of T tokens
-  at::Tensor own_RTD_, reference_MV_;
-  // By projector, text and sinks.
-  std::map<std::tuple<size_t, size_t, int64_t>, at::Tensor> projected_RTD_;
+  std::optional<RowCaches> caches_;
+  at::Tensor reference_MV_;
 };
 
 }  // namespace

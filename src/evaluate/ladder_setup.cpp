@@ -53,19 +53,8 @@ void check_decoder(const Decoder& decoder, const DatasetSide& side, const char* 
          " the folder that was captured.");
 }
 
-// SHA-256 of the documents that training or validation has seen.
-std::set<std::string> seen_documents(const PairedDataset& dataset, const Split& split) {
-  std::set<std::string> seen;
-  for (const auto* part : {&split.train, &split.validation}) {
-    for (const int64_t sequence : *part) {
-      seen.insert(dataset.index().documents.at(dataset.document(sequence)));
-    }
-  }
-  return seen;
-}
-
 void choose_texts(LadderSetup& setup, const TokenFile& tokens) {
-  const std::set<std::string> seen = seen_documents(*setup.dataset, setup.split);
+  const std::set<std::string> seen = setup.seen_documents();
   std::set<int64_t> documents;
   for (int64_t sequence = 0; sequence < tokens.num_sequences(); ++sequence) {
     const int64_t wanted = setup.options.sequences;
@@ -89,36 +78,6 @@ void choose_texts(LadderSetup& setup, const TokenFile& tokens) {
          " have fewer than prefix_tokens + continuation_tokens = ",
          setup.options.prefix_tokens + setup.options.continuation_tokens,
          " tokens. Tokenise other documents.");
-}
-
-// Checkpoints, baselines and the mean, as the reconstruction has them. Why a baseline is absent is
-// said there.
-std::vector<Row> load_projectors(LadderSetup& setup, const EvaluateProgress& progress) {
-  if (setup.evaluate.checkpoints.empty()) {
-    throw std::invalid_argument(
-        "ladder: expected at least one checkpoint, got none. Give --checkpoint or run_folder.");
-  }
-  const int64_t skip = num_skipped_tokens(setup.recipe.dataset, *setup.dataset);
-  const RowContext context{*setup.dataset, setup.split.sha256, skip, setup.device};
-  std::vector<std::string> said_by_reconstruction;
-  std::vector<AbsentRow> absent;
-  std::vector<Row> rows = checkpoint_rows(setup.evaluate, context, said_by_reconstruction);
-  for (Row& row : baseline_rows(setup.evaluate, context, absent)) rows.push_back(std::move(row));
-  const auto& baselines = setup.evaluate.baselines;
-  if (std::find(baselines.begin(), baselines.end(), "mean") != baselines.end()) {
-    const PassContext pass{setup.dataset, skip, setup.evaluate.batch_tokens, setup.device,
-                           progress};
-    const TrainingPass training = read_training_split(pass, setup.split.train);
-    rows.push_back(mean_row(training.mean_RD.to(setup.device),
-                            static_cast<int64_t>(setup.split.train.size())));
-  }
-  if (setup.options.sinks < skip) {
-    setup.warnings.push_back(c10::str("The first ", skip,
-                                      " tokens were left out of every fit, but "
-                                      "rows with exact sinks project tokens from the ",
-                                      setup.options.sinks, "th on."));
-  }
-  return rows;
 }
 
 }  // namespace
@@ -156,15 +115,51 @@ std::string geometry_differences(const KvGeometry& expected, const KvGeometry& g
   return text;
 }
 
-std::unique_ptr<const LadderSetup> set_up_ladder(const Recipe& recipe,
-                                                 const EvaluateOptions& evaluate,
-                                                 const LadderOptions& options,
-                                                 const EvaluateProgress& progress) {
-  check_ladder_options(options);
+std::set<std::string> LadderSetup::seen_documents() const {
+  std::set<std::string> seen;
+  for (const auto* part : {&split.train, &split.validation}) {
+    for (const int64_t sequence : *part) {
+      seen.insert(dataset->index().documents.at(dataset->document(sequence)));
+    }
+  }
+  return seen;
+}
+
+std::vector<Row> load_projectors(LadderSetup& setup, const EvaluateProgress& progress) {
+  if (setup.evaluate.checkpoints.empty()) {
+    throw std::invalid_argument(
+        "ladder: expected at least one checkpoint, got none. Give --checkpoint or run_folder.");
+  }
+  const int64_t skip = num_skipped_tokens(setup.recipe.dataset, *setup.dataset);
+  const RowContext context{*setup.dataset, setup.split.sha256, skip, setup.device};
+  std::vector<std::string> said_by_reconstruction;
+  std::vector<AbsentRow> absent;
+  std::vector<Row> rows = checkpoint_rows(setup.evaluate, context, said_by_reconstruction);
+  for (Row& row : baseline_rows(setup.evaluate, context, absent)) rows.push_back(std::move(row));
+  const auto& baselines = setup.evaluate.baselines;
+  if (std::find(baselines.begin(), baselines.end(), "mean") != baselines.end()) {
+    const PassContext pass{setup.dataset, skip, setup.evaluate.batch_tokens, setup.device,
+                           progress};
+    const TrainingPass training = read_training_split(pass, setup.split.train);
+    rows.push_back(mean_row(training.mean_RD.to(setup.device),
+                            static_cast<int64_t>(setup.split.train.size())));
+  }
+  if (setup.options.sinks < skip) {
+    setup.warnings.push_back(c10::str("The first ", skip,
+                                      " tokens were left out of every fit, but "
+                                      "rows with exact sinks project tokens from the ",
+                                      setup.options.sinks, "th on."));
+  }
+  return rows;
+}
+
+std::unique_ptr<LadderSetup> open_ladder_setup(const Recipe& recipe,
+                                               const EvaluateOptions& evaluate,
+                                               const LadderOptions& options,
+                                               const TokenFile& tokens) {
   const at::Device device = resolve_device(recipe.device);
   const auto dataset = open_dataset(recipe.dataset);
   check_dataset(*dataset);
-  const TokenFile tokens = read_token_file(options.tokens);
   check_tokenizer(tokens.sender, dataset->index().sender, "sender", tokens.path);
   check_tokenizer(tokens.receiver, dataset->index().receiver, "receiver", tokens.path);
   auto setup = std::unique_ptr<LadderSetup>(
@@ -178,9 +173,19 @@ std::unique_ptr<const LadderSetup> set_up_ladder(const Recipe& recipe,
                       .sender = Decoder::load(options.sender, device),
                       .receiver = Decoder::load(options.receiver, device),
                       .one_tokenizer = tokens.one_tokenizer,
-                      .tokens_sha256 = sha256_of_file(options.tokens)});
+                      .tokens_sha256 = sha256_of_file(tokens.path)});
   check_decoder(setup->sender, dataset->index().sender, "sender");
   check_decoder(setup->receiver, dataset->index().receiver, "receiver");
+  return setup;
+}
+
+std::unique_ptr<const LadderSetup> set_up_ladder(const Recipe& recipe,
+                                                 const EvaluateOptions& evaluate,
+                                                 const LadderOptions& options,
+                                                 const EvaluateProgress& progress) {
+  check_ladder_options(options);
+  const TokenFile tokens = read_token_file(options.tokens);
+  auto setup = open_ladder_setup(recipe, evaluate, options, tokens);
   choose_texts(*setup, tokens);
   setup->projectors = load_projectors(*setup, progress);
   return setup;

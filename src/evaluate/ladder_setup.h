@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,20 @@ struct LadderSetup {
 
   // The nearest text before `text` of another document, else the nearest one after it.
   size_t other_document(size_t text) const;
+
+  // SHA-256 of the documents that training or validation has seen.
+  std::set<std::string> seen_documents() const;
 };
+
+// Everything but texts and projectors. Errors: see Ladder::open.
+std::unique_ptr<LadderSetup> open_ladder_setup(const Recipe& recipe,
+                                               const EvaluateOptions& evaluate,
+                                               const LadderOptions& options,
+                                               const TokenFile& tokens);
+
+// Checkpoints, baselines and the mean, as the reconstruction has them. Why a baseline is absent is
+// said there; what is odd is added to the setup's warnings.
+std::vector<Row> load_projectors(LadderSetup& setup, const EvaluateProgress& progress);
 
 // Errors: see Ladder::open.
 std::unique_ptr<const LadderSetup> set_up_ladder(const Recipe& recipe,

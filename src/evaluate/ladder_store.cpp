@@ -1,12 +1,9 @@
 // Lines of ladder.jsonl. See ladder_store.h.
 #include "ladder_store.h"
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
-#include <stdexcept>
 
 #include "json_number.h"
-#include "kvalign/core/files.h"
 
 namespace kvalign {
 namespace {
@@ -82,28 +79,10 @@ LadderTimes times_of(const json& value) {
   return times;
 }
 
-json first_line(const std::string& hash) {
-  return {{"ladder", hash}};
-}
-
 }  // namespace
 
-LadderStore::LadderStore(const std::string& folder, const std::string& hash) {
-  if (folder.empty()) return;
-  std::filesystem::create_directories(folder);
-  const std::string path = folder + "/ladder.jsonl";
-  const std::string text = std::filesystem::exists(path) ? read_file(path) : "";
-  int64_t kept_bytes = 0;
-  // A line without its end was being written when the run stopped.
-  for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
-       begin = end + 1) {
-    const json line = json::parse(text.substr(begin, end - begin), nullptr, /*exceptions=*/false);
-    if (line.is_discarded() || (begin == 0 && line != first_line(hash))) break;
-    read(line);
-    kept_bytes = static_cast<int64_t>(end) + 1;
-  }
-  file_ = std::make_unique<AppendFile>(path, kept_bytes);
-  if (kept_bytes == 0) write(first_line(hash));
+LadderStore::LadderStore(const std::string& folder, const std::string& hash)
+    : lines_(folder, "ladder.jsonl", {{"ladder", hash}}, [this](const json& line) { read(line); }) {
 }
 
 void LadderStore::read(const json& line) {
@@ -149,17 +128,13 @@ void LadderStore::add(const SequenceScores& scores, const std::vector<std::strin
                      {"first", to_json(scores.first)},
                      {"all", to_json(scores.all)},
                      {"rows", std::move(rows)}};
-  write(line);
+  lines_.append(line);
   read(line);
 }
 
 void LadderStore::add(const LadderTimes& times, const std::vector<std::string>& keys) {
-  write({{"times", to_json(times)}, {"keys", keys}});
+  lines_.append({{"times", to_json(times)}, {"keys", keys}});
   times_ = {keys, times};
-}
-
-void LadderStore::write(const json& line) {
-  if (file_) file_->append(line.dump() + "\n");
 }
 
 }  // namespace kvalign

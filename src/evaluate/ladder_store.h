@@ -5,14 +5,13 @@
 #pragma once
 
 #include <map>
-#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "json_lines.h"
 #include "kvalign/evaluate/ladder_statistics.h"
-#include "kvalign/train/append_file.h"
 #include "ladder_times.h"
 
 namespace kvalign {
@@ -47,11 +46,10 @@ class LadderStore {
     LadderTimes times;
   };
   void read(const nlohmann::json& line);
-  void write(const nlohmann::json& line);
 
-  std::unique_ptr<AppendFile> file_;
   std::map<int64_t, Sequence> sequences_;
   std::optional<Times> times_;
+  JsonLines lines_;  // fills in the others
 };
 
 }  // namespace kvalign

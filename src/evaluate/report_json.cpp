@@ -1,7 +1,7 @@
 // report.json, schema 1. Members keep the order of reading: what was asked, where, what came.
 #include <nlohmann/json.hpp>
 
-#include "json_number.h"
+#include "json_parts.h"
 #include "kvalign/evaluate/report.h"
 
 namespace kvalign {
@@ -9,13 +9,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kSchema = 1;
-
-json to_json(const Interval& interval) {
-  return {{"value", number(interval.value)},
-          {"low", number(interval.low)},
-          {"high", number(interval.high)}};
-}
+constexpr int kReportSchema = 1;
 
 json to_json(const FigureValues& figures) {
   return {{"mse", number(figures.mse)},
@@ -103,7 +97,7 @@ json to_json(const ReportData& data) {
 }  // namespace
 
 json to_json(const Report& report) {
-  json result = {{"schema", kSchema},
+  json result = {{"schema", kReportSchema},
                  {"recipe", report.recipe},
                  {"evaluate", report.options},
                  {"machine", to_json(report.machine)},
@@ -119,6 +113,7 @@ json to_json(const Report& report) {
   for (const TrainingCurve& curve : report.training) result["training"].push_back(to_json(curve));
   if (report.ladder) add_to_json(*report.ladder, result);
   if (report.cost) add_to_json(*report.cost, result);
+  if (report.task_success) add_to_json(*report.task_success, result);
   return result;
 }
 

@@ -126,7 +126,7 @@ std::string worst_tokens_section(const ReportRow& row, const ReportData& data) {
   return "\n## Worst tokens of " + row.row + "\n\n" + table.markdown();
 }
 
-constexpr const char* kDefinitions = R"(
+constexpr const char* kReportDefinitions = R"(
 ## Definitions
 
 With y a true vector of the receiver, p the projected one, sums over the held-out tokens of a stream
@@ -150,6 +150,7 @@ std::string to_text(const Report& report) {
   if (report.certificates) text += "\n" + to_text(*report.certificates);
   if (report.cost) text += "\n" + to_text(*report.cost);
   if (report.ladder) text += "\n" + to_text(*report.ladder);
+  if (report.task_success) text += "\n" + to_text(*report.task_success);
   return text;
 }
 
@@ -157,6 +158,7 @@ std::string to_markdown(const Report& report) {
   const ReportData& data = report.data;
   std::string text = report.ladder ? to_markdown(*report.ladder) + "\n" : "";
   if (report.cost) text += to_markdown(*report.cost) + "\n";
+  if (report.task_success) text += to_markdown(*report.task_success) + "\n";
   text += "# Reconstruction: " + data.sender + " to " + data.receiver + "\n\n" +
           headline_table(report).markdown() + "\n" +
           markdown_list(describe_data(report) + describe_absent(report));
@@ -173,7 +175,7 @@ std::string to_markdown(const Report& report) {
     if (!row.checkpoint.empty()) text += layers_section(row, data);
   }
   text += worst_tokens_section(report.rows[0], data);
-  return text + kDefinitions;
+  return text + kReportDefinitions;
 }
 
 }  // namespace kvalign

@@ -18,7 +18,7 @@ at::Tensor SenderCaches::run(size_t text) {
        .num_logits = consumed + 1 - tokens.sender_prefix});
   const at::Tensor sent_SUd = output.cache->streams().to(wire_dtype(setup_.options)).to(at::kFloat);
   features_STd_[text] = as_receiver_reads(sent_SUd, tokens);
-  return output.logits_BTV[0];
+  return output.logits_BTV.defined() ? output.logits_BTV[0] : at::Tensor();
 }
 
 at::Tensor SenderCaches::as_receiver_reads(const at::Tensor& sent_SUd,

@@ -22,7 +22,8 @@ class SenderCaches {
   // [S, T, d] float32, after the wire: token t is what receiver token t reads.
   const at::Tensor& features(size_t text);
 
-  // Logits [M, V] of the sender's own predicted tokens; keeps the features.
+  // Logits [M, V] of the sender's own predicted tokens, undefined where it has none; keeps the
+  // features.
   at::Tensor run(size_t text);
 
   // Drops what no text from `next` on needs.

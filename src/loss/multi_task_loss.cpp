@@ -88,6 +88,10 @@ MultiTaskLoss::MultiTaskLoss(const LossOptions& options, std::optional<TaskHead>
   TORCH_CHECK(!terms_.empty(), "MultiTaskLoss: expected a weight above 0, got none");
 }
 
+MultiTaskLoss::MultiTaskLoss(std::unique_ptr<LossTerm> term) {
+  terms_.push_back({1.0, std::move(term)});
+}
+
 LossValue MultiTaskLoss::compute(const LossInput& input) const {
   TORCH_CHECK(input.predicted_RTD.sizes() == input.target_RTD.sizes(),
               "MultiTaskLoss::compute: expected predicted and target of one shape, got ",

@@ -34,9 +34,14 @@ double accuracy(const TaskHead& head, const TaskHeadData& data) {
 }
 
 // Minimises cross-entropy + weight_decay / 2 * |W|^2; convex, so the start does not matter.
-TaskHead fit_logistic_regression(const TaskHeadData& data, int64_t num_classes,
-                                 const TaskHeadOptions& options) {
-  at::Tensor weight_KC = at::zeros({num_classes, data.pooled_BC.size(1)}).requires_grad_();
+StandardisedTaskHead fit_logistic_regression(const TaskHeadData& data,
+                                             const TaskHeadOptions& options) {
+  const at::Tensor mean_C = data.pooled_BC.mean(0);
+  const at::Tensor deviation_C = data.pooled_BC.std(0, /*unbiased=*/false);
+  const at::Tensor scale_C = deviation_C.masked_fill(deviation_C <= mean_C.abs() * 1e-6, 1.0);
+  const at::Tensor features_BC = (data.pooled_BC - mean_C) / scale_C;
+  const int64_t num_classes = data.labels_B.max().item<int64_t>() + 1;
+  at::Tensor weight_KC = at::zeros({num_classes, features_BC.size(1)}).requires_grad_();
   at::Tensor bias_K = at::zeros({num_classes}).requires_grad_();
   torch::optim::LBFGS optimiser(std::vector<at::Tensor>{weight_KC, bias_K},
                                 torch::optim::LBFGSOptions(/*lr=*/1)
@@ -45,12 +50,12 @@ TaskHead fit_logistic_regression(const TaskHeadData& data, int64_t num_classes,
   optimiser.step([&] {
     optimiser.zero_grad();
     const at::Tensor loss =
-        at::cross_entropy_loss(at::linear(data.pooled_BC, weight_KC, bias_K), data.labels_B) +
+        at::cross_entropy_loss(at::linear(features_BC, weight_KC, bias_K), data.labels_B) +
         weight_KC.square().sum() * (0.5 * options.weight_decay);
     loss.backward();
     return loss;
   });
-  return {weight_KC.detach(), bias_K.detach()};
+  return {weight_KC.detach(), bias_K.detach(), mean_C, scale_C};
 }
 
 }  // namespace
@@ -68,6 +73,20 @@ at::Tensor TaskHead::logits_of_pooled(const at::Tensor& pooled_BC) const {
 
 TaskHead TaskHead::to(const at::Device& device) const {
   return {weight_KC.to(device), bias_K.to(device)};
+}
+
+TaskHead StandardisedTaskHead::folded() const {
+  const at::Tensor raw_weight_KC = weight_KC / scale_C;
+  return {raw_weight_KC, bias_K - at::mv(raw_weight_KC, mean_C)};
+}
+
+StandardisedTaskHead StandardisedTaskHead::to(const at::Device& device) const {
+  return {weight_KC.to(device), bias_K.to(device), mean_C.to(device), scale_C.to(device)};
+}
+
+StandardisedTaskHead standardise(const TaskHead& head, const at::Tensor& mean_C,
+                                 const at::Tensor& scale_C) {
+  return {head.weight_KC * scale_C, head.bias_K + at::mv(head.weight_KC, mean_C), mean_C, scale_C};
 }
 
 void TaskHeadOptions::describe(OptionVisitor& visitor) {
@@ -93,15 +112,8 @@ TaskHeadFit train_task_head(const TaskHeadData& training, const TaskHeadData& he
               "train_task_head: expected at least two classes among ", training.labels_B.size(0),
               " training labels, got one. Set loss.task: 0 or use more sequences.");
 
-  const at::Tensor mean_C = training.pooled_BC.mean(0);
-  const at::Tensor deviation_C = training.pooled_BC.std(0, /*unbiased=*/false);
-  const at::Tensor scale_C = deviation_C.masked_fill(deviation_C <= mean_C.abs() * 1e-6, 1.0);
-  const TaskHead standardised = fit_logistic_regression(
-      {(training.pooled_BC - mean_C) / scale_C, training.labels_B}, counts_K.size(0), options);
-
-  TaskHeadFit fit;
-  fit.head.weight_KC = standardised.weight_KC / scale_C;
-  fit.head.bias_K = standardised.bias_K - at::mv(fit.head.weight_KC, mean_C);
+  const StandardisedTaskHead fitted = fit_logistic_regression(training, options);
+  TaskHeadFit fit{.head = fitted.folded(), .mean_C = fitted.mean_C, .scale_C = fitted.scale_C};
   fit.training_accuracy = accuracy(fit.head, training);
   fit.held_out_accuracy = accuracy(fit.head, held_out);
   fit.majority_accuracy =

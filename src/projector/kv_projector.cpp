@@ -22,9 +22,12 @@ void check_baseline_reads_one_stream(const ProjectorOptions& options, const Feat
               "'. Use nearest_depth with own features.");
 }
 
-void check_geometry_matches(const KvGeometry& expected, const KvGeometry& got) {
+void check_geometry_matches(const char* where, const KvGeometry& expected, const KvGeometry& got) {
+  TORCH_CHECK(!is_flat(expected), "KvProjector::", where,
+              ": a flat cache has no keys and values; pass its [1, tokens, ", expected.width(),
+              "] tensor.");
   const auto check = [&](const char* field, const auto& wanted, const auto& came) {
-    TORCH_CHECK(wanted == came, "KvProjector::project: expected a cache of '", expected.model,
+    TORCH_CHECK(wanted == came, "KvProjector::", where, ": expected a cache of '", expected.model,
                 "' with ", field, " ", wanted, ", got ", came, " ('", got.model,
                 "'). Was this cache captured from another model?");
   };
@@ -32,9 +35,23 @@ void check_geometry_matches(const KvGeometry& expected, const KvGeometry& got) {
   check("num_kv_heads", expected.num_kv_heads, got.num_kv_heads);
   check("head_dim", expected.head_dim, got.head_dim);
   check("model name", expected.model, got.model);
-  TORCH_CHECK(expected == got, "KvProjector::project: expected a cache of '", expected.model,
+  TORCH_CHECK(expected == got, "KvProjector::", where, ": expected a cache of '", expected.model,
               "' with the same rope and sliding windows as in training, got others. Was this cache "
               "captured with another configuration?");
+}
+
+// What the part that reads the receiver's cache reads of it; none for kinds without one.
+std::optional<FeaturePlan> plan_receiver_part(const ProjectorOptions& options,
+                                              const KvGeometry& sender,
+                                              const KvGeometry& receiver) {
+  if (options.kind == "autoencoder") {
+    return FeaturePlan(receiver, receiver, {.kind = "all", .features = "both"});
+  }
+  if (options.kind != "bidirectional") return std::nullopt;
+  TORCH_CHECK(options.layer_map.kind != "top_k",
+              "KvProjector: layer map top_k names the sender's layers and says nothing of the way "
+              "back, which kind bidirectional needs. Use nearest_depth, last_aligned or all.");
+  return FeaturePlan(receiver, sender, options.layer_map);
 }
 
 }  // namespace
@@ -53,6 +70,11 @@ KvProjector::KvProjector(const ProjectorOptions& options, KvGeometry sender, KvG
       plan_(sender_, receiver_, options.layer_map) {
   check_baseline_reads_one_stream(options_, plan_, sender_);
   projector_ = make_projector(options_, projector_shape(plan_, receiver_));
+  receiver_plan_ = plan_receiver_part(options_, sender_, receiver_);
+  if (receiver_plan_) {
+    const KvGeometry& written = options_.kind == "autoencoder" ? receiver_ : sender_;
+    receiver_part_ = projector_->add_receiver_part(projector_shape(*receiver_plan_, written));
+  }
 }
 
 at::Tensor KvProjector::project(const at::Tensor& sender_STd) const {
@@ -88,13 +110,32 @@ KvProjector KvProjector::with_rank(int64_t rank) const {
 }
 
 KvCache KvProjector::project(const KvCache& sender_cache) const {
-  TORCH_CHECK(!is_flat(sender_),
-              "KvProjector::project: a flat cache has no keys and values; pass its [1, tokens, ",
-              sender_.width(), "] tensor.");
-  check_geometry_matches(sender_, sender_cache.geometry());
+  check_geometry_matches("project", sender_, sender_cache.geometry());
   const at::NoGradGuard no_gradients;
   const at::Tensor streams_STd = sender_cache.streams().to(at::kFloat);
   return KvCache::from_streams(receiver_, project(streams_STd).contiguous());
+}
+
+at::Tensor KvProjector::compress(const at::Tensor& receiver_RTD,
+                                 const at::Tensor& sequence_offsets) const {
+  TORCH_CHECK(options_.kind == "bidirectional",
+              "KvProjector::compress: expected kind bidirectional, got ", options_.kind,
+              ", which has no way back");
+  return receiver_part_->forward(receiver_plan_->gather(receiver_RTD), sequence_offsets);
+}
+
+KvCache KvProjector::compress(const KvCache& receiver_cache) const {
+  check_geometry_matches("compress", receiver_, receiver_cache.geometry());
+  const at::NoGradGuard no_gradients;
+  const at::Tensor streams_RTD = receiver_cache.streams().to(at::kFloat);
+  return KvCache::from_streams(sender_, compress(streams_RTD).contiguous());
+}
+
+at::Tensor KvProjector::reconstruct(const at::Tensor& receiver_RTD) const {
+  TORCH_CHECK(options_.kind == "autoencoder",
+              "KvProjector::reconstruct: expected kind autoencoder, got ", options_.kind,
+              ", which has no encoder of the receiver's cache");
+  return receiver_part_->forward(receiver_plan_->gather(receiver_RTD));
 }
 
 }  // namespace kvalign

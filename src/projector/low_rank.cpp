@@ -58,10 +58,7 @@ class LowRank : public Projector {
   }
 
   at::Tensor project_whole_latent(const at::Tensor& latent_1Tr) override {
-    const at::Tensor output_RTD = decoder_->forward(latent_1Tr);
-    return output_scale().defined()
-               ? at::addcmul(output_mean().unsqueeze(1), output_RTD, output_scale().unsqueeze(1))
-               : output_RTD;
+    return with_output_statistics(decoder_->forward(latent_1Tr));
   }
 
   // 1 for the numbers in use, 0 for the others.

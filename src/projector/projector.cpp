@@ -1,9 +1,7 @@
-// What all kinds share: options, the check of shapes, and statistics around the map.
+// What all kinds share: the check of shapes, and statistics around the map.
 #include "kvalign/projector/projector.h"
 
 #include <ATen/ATen.h>
-
-#include "kvalign/core/options.h"
 
 namespace kvalign {
 namespace {
@@ -16,43 +14,6 @@ void check_statistics(const char* name, const at::Tensor& tensor, int64_t rows, 
 }
 
 }  // namespace
-
-void ProjectorOptions::describe(OptionVisitor& visitor) {
-  visitor.field({.name = "kind",
-                 .help = "the map from features to streams; truncate, pad, interpolate and random "
-                         "are baselines without parameters",
-                 .one_of = projector_kinds()},
-                kind);
-  visitor.field({.name = "norm",
-                 .help = "what the outputs of linear_residual and mlp end with; auto is layer for "
-                         "flat caches and none for pairs of models",
-                 .one_of = {"auto", "layer", "rms", "none"}},
-                norm);
-  visitor.field({.name = "norm_epsilon",
-                 .help = "added to the variance in the norm",
-                 .minimum = 0,
-                 .exclusive_minimum = true},
-                norm_epsilon);
-  visitor.field(
-      {.name = "hidden_size",
-       .help = "mlp: width between its two linear maps, for each stream; residual_mlp: for "
-               "each group of streams that read the same features",
-       .minimum = 1},
-      hidden_size);
-  visitor.field({.name = "rank", .help = "low_rank: numbers of the latent", .minimum = 1}, rank);
-  visitor.field({.name = "latent_wire",
-                 .help = "low_rank: type in which the latent is sent",
-                 .one_of = {"float32", "float16", "float8_e4m3fn"}},
-                latent_wire);
-  visitor.field({.name = "standardise_features",
-                 .help = "train on features with mean 0 and scale 1 (training split)"},
-                standardise_features);
-  visitor.field({.name = "standardise_targets",
-                 .help = "start outputs at the mean and scale of the targets (training split)"},
-                standardise_targets);
-  visitor.field({.name = "seed", .help = "of the initial weights", .minimum = 0}, seed);
-  visitor.section("layer_map", "which sender streams feed which receiver stream", layer_map);
-}
 
 ProjectorOptions baseline_options(const std::string& kind, int64_t seed) {
   return {.kind = kind,
@@ -69,20 +30,26 @@ Projector::Statistics::Statistics(const at::Tensor& mean_values, const at::Tenso
 Projector::Projector(const ProjectorOptions& options, const ProjectorShape& shape)
     : options_(options), shape_(shape) {
   if (options_.norm == "auto") {
-    options_.norm = shape.num_streams == 1 ? "layer" : "none";
+    const bool may_have_norm = options.kind == "linear_residual" || options.kind == "mlp";
+    options_.norm = may_have_norm && shape.num_streams == 1 ? "layer" : "none";
   }
 }
 
-at::Tensor Projector::forward(const at::Tensor& features_GTF) {
+std::shared_ptr<Projector> Projector::add_receiver_part(const ProjectorShape&) {
+  return nullptr;
+}
+
+at::Tensor Projector::forward(const at::Tensor& features_GTF, const at::Tensor& sequence_offsets) {
   TORCH_CHECK(features_GTF.dim() == 3 && features_GTF.size(0) == shape_.num_groups &&
                   features_GTF.size(2) == shape_.num_features,
               "Projector::forward: expected features of shape [", shape_.num_groups, ", tokens, ",
               shape_.num_features, "], got ", features_GTF.sizes());
-  if (!feature_statistics_) {
-    return project(features_GTF);
-  }
-  return project((features_GTF - feature_statistics_->mean.unsqueeze(1))
-                     .div_(feature_statistics_->scale.unsqueeze(1)));
+  const at::Tensor standardised_GTF = feature_statistics_
+                                          ? (features_GTF - feature_statistics_->mean.unsqueeze(1))
+                                                .div_(feature_statistics_->scale.unsqueeze(1))
+                                          : features_GTF;
+  return sequence_offsets.defined() ? project_sequences(standardised_GTF, sequence_offsets)
+                                    : project(standardised_GTF);
 }
 
 void Projector::use_rank(int64_t rank) {
@@ -181,6 +148,11 @@ at::Tensor Projector::output_mean() const {
 
 at::Tensor Projector::output_scale() const {
   return output_statistics_ ? output_statistics_->scale : at::Tensor();
+}
+
+at::Tensor Projector::with_output_statistics(const at::Tensor& output_RTD) const {
+  if (!output_statistics_) return output_RTD;
+  return at::addcmul(output_mean().unsqueeze(1), output_RTD, output_scale().unsqueeze(1));
 }
 
 }  // namespace kvalign

@@ -6,8 +6,8 @@
 namespace kvalign {
 
 using Maker = std::shared_ptr<Projector>(const ProjectorOptions&, const ProjectorShape&);
-Maker make_linear_residual, make_mlp, make_residual_mlp, make_low_rank, make_truncate, make_pad,
-    make_interpolate, make_random;
+Maker make_linear_residual, make_mlp, make_residual_mlp, make_low_rank, make_bidirectional,
+    make_autoencoder, make_truncate, make_pad, make_interpolate, make_random;
 
 namespace {
 
@@ -21,6 +21,8 @@ constexpr Kind kKinds[] = {
     {"mlp", make_mlp},
     {"residual_mlp", make_residual_mlp},
     {"low_rank", make_low_rank},
+    {"bidirectional", make_bidirectional},
+    {"autoencoder", make_autoencoder},
     {"truncate", make_truncate},
     {"pad", make_pad},
     {"interpolate", make_interpolate},

@@ -41,10 +41,7 @@ class ResidualMlp : public Projector {
  protected:
   at::Tensor project(const at::Tensor& features_GTF) override {
     const at::Tensor hidden_GTH = at::gelu(hidden_->forward(features_GTF), "none");
-    const at::Tensor output_RTD = linear_->forward(features_GTF) + output_->forward(hidden_GTH);
-    return output_scale().defined()
-               ? at::addcmul(output_mean().unsqueeze(1), output_RTD, output_scale().unsqueeze(1))
-               : output_RTD;
+    return with_output_statistics(linear_->forward(features_GTF) + output_->forward(hidden_GTH));
   }
 
   void fold_features(const Statistics& statistics) override {

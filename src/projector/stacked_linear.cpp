@@ -51,6 +51,10 @@ at::Tensor StackedLinear::forward(const at::Tensor& features_GTF) const {
   return stacked_linear(features_GTF, weight_RDF_, bias_RD_);
 }
 
+at::Tensor StackedLinear::forward_frozen(const at::Tensor& features_GTF) const {
+  return stacked_linear(features_GTF, weight_RDF_.detach(), bias_RD_.detach());
+}
+
 // Both folds work in float64: with a mean far from 0, float32 would lose the bias to cancellation.
 void StackedLinear::fold_input(const at::Tensor& mean_GF, const at::Tensor& scale_GF) {
   const at::NoGradGuard no_gradients;

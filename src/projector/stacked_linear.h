@@ -27,6 +27,9 @@ class StackedLinear : public torch::nn::Module {
 
   at::Tensor forward(const at::Tensor& features_GTF) const;
 
+  // The same, with gradients to the features alone.
+  at::Tensor forward_frozen(const at::Tensor& features_GTF) const;
+
   // From a map of (x - mean) / scale to the same map of x; mean and scale [G, F].
   void fold_input(const at::Tensor& mean_GF, const at::Tensor& scale_GF);
 

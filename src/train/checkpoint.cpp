@@ -1,4 +1,5 @@
-// One safetensors file: `projector.<name>` tensors, and metadata under the keys below.
+// One safetensors file: `projector.<name>` tensors, `task_head.weight` and `task_head.bias` where
+// there is a head, and metadata under the keys below.
 #include "kvalign/train/checkpoint.h"
 
 #include <ATen/ATen.h>
@@ -20,16 +21,17 @@ namespace {
 
 constexpr const char* kFormatVersion = "1";
 constexpr const char* kPrefix = "projector.";
+constexpr const char* kHeadWeight = "task_head.weight";
+constexpr const char* kHeadBias = "task_head.bias";
 
 // An equal projector whose weights do the standardisation; the one in training keeps its own.
 KvProjector folded_copy(const KvProjector& original) {
   KvProjector copy(original.options(), original.sender(), original.receiver());
   const std::vector<NamedTensor> tensors = named_tensors(original.projector(), "");
-  if (has_statistics(tensors)) {
-    copy.projector().set_standardisation(identity_statistics(copy.projector().shape()));
-  }
+  if (has_statistics(tensors)) set_identity_statistics(copy);
   copy_by_name(named_tensors(copy.projector(), ""), tensors, "save_checkpoint");
   copy.projector().fold_standardisation();
+  if (copy.receiver_part()) copy.receiver_part()->fold_standardisation();
   return copy;
 }
 
@@ -101,6 +103,19 @@ void check_tensors(const SafetensorsFile& file, const std::vector<NamedTensor>& 
   }
 }
 
+// Room for the file's head, if it has one: of its own number of classes, for the caches of `shape`.
+std::optional<TaskHead> head_to_read(const SafetensorsFile& file, const ProjectorShape& shape) {
+  if (!file.contains(kHeadWeight)) return std::nullopt;
+  const std::vector<int64_t>& written = file.info(kHeadWeight).shape;
+  const int64_t num_classes = written.empty() ? 0 : written[0];
+  if (num_classes < 2) {
+    fail(file.path(), c10::str("expected ", kHeadWeight, " of at least 2 classes, got shape ",
+                               at::IntArrayRef(written), ". The file is damaged"));
+  }
+  return TaskHead{at::empty({num_classes, shape.num_streams * shape.width}),
+                  at::empty({num_classes})};
+}
+
 }  // namespace
 
 void save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
@@ -108,7 +123,12 @@ void save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
   ProjectorOptions options = folded.options();
   options.standardise_features = false;
   options.standardise_targets = false;
-  write_safetensors(path, named_tensors(folded.projector(), kPrefix),
+  std::vector<NamedTensor> tensors = named_tensors(folded.projector(), kPrefix);
+  if (checkpoint.task_head) {
+    tensors.push_back({kHeadWeight, checkpoint.task_head->weight_KC});
+    tensors.push_back({kHeadBias, checkpoint.task_head->bias_K});
+  }
+  write_safetensors(path, tensors,
                     {{"format_version", kFormatVersion},
                      {"kvalign_version", KVALIGN_VERSION},
                      {"projector", options_to_json(options).dump()},
@@ -132,7 +152,13 @@ Checkpoint load_checkpoint(const std::string& path) {
                         .split_sha256 = entry(file, "split_sha256"),
                         .num_sinks = read_integer(file, "num_sinks"),
                         .skip_first_tokens = read_integer(file, "skip_first_tokens")};
-  const std::vector<NamedTensor> own = named_tensors(checkpoint.projector->projector(), kPrefix);
+  const Projector& projector = checkpoint.projector->projector();
+  checkpoint.task_head = head_to_read(file, projector.shape());
+  std::vector<NamedTensor> own = named_tensors(projector, kPrefix);
+  if (checkpoint.task_head) {
+    own.push_back({kHeadWeight, checkpoint.task_head->weight_KC});
+    own.push_back({kHeadBias, checkpoint.task_head->bias_K});
+  }
   check_tensors(file, own);
   std::vector<NamedTensor> saved;
   for (const NamedTensor& tensor : own) saved.push_back({tensor.name, file.tensor(tensor.name)});

@@ -52,10 +52,15 @@ bool has_statistics(const std::vector<NamedTensor>& tensors) {
 }
 
 FeatureStatistics identity_statistics(const ProjectorShape& shape) {
-  return {.feature_mean_GF = at::zeros({shape.num_groups, shape.num_features}),
-          .feature_scale_GF = at::ones({shape.num_groups, shape.num_features}),
-          .output_mean_RD = at::zeros({shape.num_streams, shape.width}),
-          .output_scale_RD = at::ones({shape.num_streams, shape.width})};
+  return {at::zeros({shape.num_groups, shape.num_features}),
+          at::ones({shape.num_groups, shape.num_features}),
+          at::zeros({shape.num_streams, shape.width}), at::ones({shape.num_streams, shape.width})};
+}
+
+void set_identity_statistics(const KvProjector& projector) {
+  for (Projector* part : {&projector.projector(), projector.receiver_part()}) {
+    if (part) part->set_standardisation(identity_statistics(part->shape()));
+  }
 }
 
 }  // namespace kvalign

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kvalign/core/safetensors.h"
-#include "kvalign/projector/projector.h"
+#include "kvalign/projector/kv_projector.h"
 
 namespace kvalign {
 
@@ -26,8 +26,9 @@ std::vector<NamedTensor> with_prefix_removed(const std::vector<NamedTensor>& ten
 /// Whether a module whose tensors these are standardises its features or outputs.
 bool has_statistics(const std::vector<NamedTensor>& tensors);
 
-/// Means of 0 and scales of 1 for `shape`: they give a new module the buffers that saved ones go
-/// into.
+/// Mean 0 and scale 1 of every feature and target.
 FeatureStatistics identity_statistics(const ProjectorShape& shape);
+/// Means of 0 and scales of 1: they give a new projector the buffers that saved ones go into.
+void set_identity_statistics(const KvProjector& projector);
 
 }  // namespace kvalign

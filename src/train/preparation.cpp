@@ -15,18 +15,26 @@ namespace {
 
 // Collects what one part of the split contributes.
 struct Pass {
-  StatisticsAccumulator* statistics = nullptr;
-  bool pool = false;
+  bool measure = false, pool = false;
+  StatisticsAccumulator statistics = {}, receiver_part = {};
   std::vector<at::Tensor> pooled_BC = {}, labels_B = {};
 
   TaskHeadData task_data() const { return {at::cat(pooled_BC), at::cat(labels_B)}; }
 };
 
-void run_pass(BatchLoader& loader, const FeaturePlan& plan, Pass& pass) {
+void measure(const PairedBatch& batch, const KvProjector& projector, Pass& pass) {
+  const at::Tensor &sender_STd = batch.sender_STd, &receiver_RTD = batch.receiver_RTD;
+  pass.statistics.add(projector.plan().gather(sender_STd), receiver_RTD);
+  if (!projector.receiver_part()) return;
+  pass.receiver_part.add(projector.receiver_plan().gather(receiver_RTD),
+                         projector.options().kind == "autoencoder" ? receiver_RTD : sender_STd);
+}
+
+void run_pass(BatchLoader& loader, const KvProjector& projector, Pass& pass) {
   const at::NoGradGuard no_grad;
   loader.start(/*epoch=*/0);
   for (PairedBatch batch; loader.next(batch);) {
-    if (pass.statistics) pass.statistics->add(plan.gather(batch.sender_STd), batch.receiver_RTD);
+    if (pass.measure) measure(batch, projector, pass);
     if (pass.pool) {
       pass.pooled_BC.push_back(mean_pool(batch.receiver_RTD, batch.sequence_offsets));
       pass.labels_B.push_back(batch.labels);
@@ -90,7 +98,7 @@ std::shared_ptr<const ReceiverReading> open_receiver_reading(
 }
 
 Preparation prepare(const Recipe& recipe, std::shared_ptr<const PairedDataset> dataset,
-                    const Split& split, const FeaturePlan& plan) {
+                    const Split& split, const KvProjector& projector) {
   const bool standardise =
       recipe.projector.standardise_features || recipe.projector.standardise_targets;
   const bool needs_task_head = recipe.loss.task > 0;
@@ -99,18 +107,20 @@ Preparation prepare(const Recipe& recipe, std::shared_ptr<const PairedDataset> d
               " has no labels to train a task head on. Set loss.task=0, or add labels");
 
   Preparation preparation;
-  StatisticsAccumulator statistics;
-  Pass training{.statistics = standardise ? &statistics : nullptr, .pool = needs_task_head};
+  Pass training{.measure = standardise, .pool = needs_task_head};
   if (standardise || needs_task_head) {
     BatchLoader loader(dataset, split.train, loader_options(recipe, *dataset, /*shuffle=*/false));
-    run_pass(loader, plan, training);
+    run_pass(loader, projector, training);
   }
-  if (standardise) preparation.statistics = statistics.finish();
+  if (standardise) preparation.statistics = training.statistics.finish();
+  if (standardise && projector.receiver_part()) {
+    preparation.receiver_part = training.receiver_part.finish();
+  }
   if (needs_task_head) {
     Pass held_out{.pool = true};
     const auto& sequences = split.validation.empty() ? split.train : split.validation;
     BatchLoader loader(dataset, sequences, loader_options(recipe, *dataset, /*shuffle=*/false));
-    run_pass(loader, plan, held_out);
+    run_pass(loader, projector, held_out);
     preparation.task_head =
         train_task_head(training.task_data(), held_out.task_data(), recipe.loss.task_head);
   }

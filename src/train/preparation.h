@@ -17,13 +17,14 @@
 namespace kvalign {
 
 struct Preparation {
-  std::optional<FeatureStatistics> statistics;  ///< where the recipe standardises
-  std::optional<TaskHeadFit> task_head;         ///< where the task term has a weight; on the CPU
+  std::optional<FeatureStatistics> statistics;     ///< where the recipe standardises
+  std::optional<FeatureStatistics> receiver_part;  ///< likewise, of projectors that have that part
+  std::optional<TaskHeadFit> task_head;            ///< where the task term has a weight; on the CPU
 };
 
 /// Throws c10::Error where the task term has a weight and the dataset no labels.
 Preparation prepare(const Recipe& recipe, std::shared_ptr<const PairedDataset> dataset,
-                    const Split& split, const FeaturePlan& plan);
+                    const Split& split, const KvProjector& projector);
 
 /// What the terms `attention` and `kl` read with; null where neither has a weight. Throws
 /// std::invalid_argument without loss.receiver, std::runtime_error for another model than the

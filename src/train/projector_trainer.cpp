@@ -10,8 +10,8 @@ namespace kvalign {
 
 namespace {
 
-NamedParameters parameters_of(const Projector& projector) {
-  NamedParameters parameters;
+NamedParameters trained_parameters(const Projector& projector, const NamedParameters& head) {
+  NamedParameters parameters = head;
   for (const auto& item : projector.named_parameters()) {
     if (item.value().requires_grad()) parameters.emplace_back(item.key(), item.value());
   }
@@ -27,21 +27,53 @@ at::Tensor to_device(const at::Tensor& tensor, c10::Device device) {
   return device.is_cuda() ? tensor.pin_memory().to(device, /*non_blocking=*/true) : tensor;
 }
 
+// Undefined where the dataset has none.
+at::Tensor labels_on(c10::Device device, const PairedBatch& batch) {
+  return batch.labels.defined() ? to_device(batch.labels, device) : batch.labels;
+}
+
 }  // namespace
 
 ProjectorTrainer::ProjectorTrainer(KvProjector& projector, const MultiTaskLoss& loss,
-                                   const TrainOptions& options, c10::Device device)
+                                   const TrainOptions& options, c10::Device device,
+                                   const NamedParameters& head, const RoundTripLoss* round_trip)
     : projector_(projector),
       loss_(loss),
+      round_trip_(round_trip),
       options_(options),
       device_(device),
-      optimiser_(parameters_of(projector.projector()), {.weight_decay = options.weight_decay,
-                                                        .beta1 = options.beta1,
-                                                        .beta2 = options.beta2,
-                                                        .epsilon = options.epsilon}),
+      optimiser_(trained_parameters(projector.projector(), head),
+                 {.weight_decay = options.weight_decay,
+                  .beta1 = options.beta1,
+                  .beta2 = options.beta2,
+                  .epsilon = options.epsilon}),
       skipped_steps_(at::zeros({3}, at::TensorOptions(device).dtype(at::kDouble))) {
   for (const int64_t rank : options_.ranks) projector.projector().use_rank(rank);
   projector.projector().use_rank(0);
+}
+
+LossValue ProjectorTrainer::loss_of(const PairedBatch& batch, bool autocast,
+                                    std::optional<int64_t> step) const {
+  const at::Tensor sender_STd = to_device(batch.sender_STd, device_);
+  const at::Tensor receiver_RTD = to_device(batch.receiver_RTD, device_);
+  at::Tensor predicted_RTD;
+  std::vector<RoundTrip> trips;
+  {
+    const AutocastScope scope(device_.type(), autocast);
+    predicted_RTD = projector_.project(sender_STd);
+    if (round_trip_) {
+      trips = round_trip_->run(projector_, sender_STd, receiver_RTD, predicted_RTD,
+                               batch.sequence_offsets);
+    }
+  }
+  LossValue loss = loss_.compute({.predicted_RTD = predicted_RTD,
+                                  .target_RTD = receiver_RTD,
+                                  .sequence_offsets = batch.sequence_offsets,
+                                  .sequences = batch.sequences,
+                                  .step = step,
+                                  .labels_B = labels_on(device_, batch)});
+  if (round_trip_) round_trip_->add_to(loss, trips, batch.sequence_offsets);
+  return loss;
 }
 
 StepOutcome ProjectorTrainer::step(const PairedBatch& batch, double learning_rate, int64_t number) {
@@ -49,17 +81,8 @@ StepOutcome ProjectorTrainer::step(const PairedBatch& batch, double learning_rat
   if (!ranks.empty()) {
     projector_.projector().use_rank(ranks[static_cast<size_t>(number) % ranks.size()]);
   }
-  at::Tensor predicted_RTD;
-  {
-    const AutocastScope autocast(device_.type(), options_.autocast == "bfloat16");
-    predicted_RTD = projector_.project(to_device(batch.sender_STd, device_));
-  }
+  LossValue loss = loss_of(batch, options_.autocast == "bfloat16", number);
   projector_.projector().use_rank(0);
-  LossValue loss = loss_.compute({.predicted_RTD = std::move(predicted_RTD),
-                                  .target_RTD = to_device(batch.receiver_RTD, device_),
-                                  .sequence_offsets = batch.sequence_offsets,
-                                  .sequences = batch.sequences,
-                                  .step = number});
   optimiser_.zero_grad();
   loss.total.backward();
   loss.total = loss.total.detach();
@@ -76,10 +99,7 @@ StepOutcome ProjectorTrainer::step(const PairedBatch& batch, double learning_rat
 
 LossValue ProjectorTrainer::evaluate(const PairedBatch& batch) const {
   const at::NoGradGuard no_grad;
-  return loss_.compute({.predicted_RTD = projector_.project(to_device(batch.sender_STd, device_)),
-                        .target_RTD = to_device(batch.receiver_RTD, device_),
-                        .sequence_offsets = batch.sequence_offsets,
-                        .sequences = batch.sequences});
+  return loss_of(batch, /*autocast=*/false, std::nullopt);
 }
 
 SkippedSteps ProjectorTrainer::skipped_steps() const {

@@ -31,18 +31,32 @@ void describe_split(OptionVisitor& visitor, SplitOptions& split) {
   visitor.section("split", "which sequences are held out", split);
 }
 
-void Recipe::describe(OptionVisitor& visitor) {
+void describe_loader(OptionVisitor& visitor, LoaderOptions& loader) {
+  visitor.section("loader", "how batches are made", loader);
+}
+
+void describe_train(OptionVisitor& visitor, TrainOptions& train) {
+  visitor.section("train", "how it is trained", train);
+}
+
+void describe_run(OptionVisitor& visitor, Recipe& recipe) {
   visitor.field({.name = "run_folder", .help = "where the run's files go", .required = true},
-                run_folder);
-  describe_device(visitor, *this);
-  visitor.field({"seed", "of the order of training batches", 0}, seed);
+                recipe.run_folder);
+  describe_device(visitor, recipe);
+  visitor.field({"seed", "of the order of training batches", 0}, recipe.seed);
+}
+
+void Recipe::describe(OptionVisitor& visitor) {
+  describe_run(visitor, *this);
   describe_dataset(visitor, dataset);
   describe_split(visitor, split);
-  visitor.section("loader", "how batches are made", loader);
+  describe_loader(visitor, loader);
   visitor.section("projector", "what is trained", projector);
   visitor.section("fit", "how it gets its weights", fit);
   visitor.section("loss", "what it is trained on", loss);
-  visitor.section("train", "how it is trained", train);
+  visitor.section("round_trip", "what bidirectional and autoencoder are trained on besides",
+                  round_trip);
+  describe_train(visitor, train);
 }
 
 std::shared_ptr<const PairedDataset> open_dataset(const DatasetOptions& options) {

@@ -15,7 +15,7 @@
 namespace kvalign {
 namespace {
 
-using Tensors = std::map<std::string, at::Tensor>;
+using AlignedTensors = std::map<std::string, at::Tensor>;
 
 constexpr int64_t kSequences = 4;
 
@@ -106,7 +106,7 @@ TEST_F(AlignedDataset, IsInspectedVerifiedAndCounted) {
 }
 
 TEST_F(AlignedDataset, NamesTheSenderValueThatIsNotFinite) {
-  files_.edit_shard(1, [](Tensors& t) {
+  files_.edit_shard(1, [](AlignedTensors& t) {
     t["sender.values.0"][7 + 3][1][1] = std::numeric_limits<float>::quiet_NaN();
   });
   const std::string text = "sender.values.0: sequence 3, token 3, channel 3 of 4 is not finite";
@@ -117,33 +117,34 @@ TEST_F(AlignedDataset, NamesTheSenderValueThatIsNotFinite) {
 }
 
 TEST_F(AlignedDataset, TensorsAreCheckedTogether) {
-  const auto refused = [&](const std::function<void(Tensors&)>& edit, const std::string& text) {
-    Tensors before;
-    files_.edit_shard(1, [&](Tensors& t) {
+  const auto refused = [&](const std::function<void(AlignedTensors&)>& edit,
+                           const std::string& text) {
+    AlignedTensors before;
+    files_.edit_shard(1, [&](AlignedTensors& t) {
       for (const auto& [name, tensor] : t) before[name] = tensor.clone();
       edit(t);
     });
     EXPECT_THROWS_WITH(PairedDataset::open(files_.folder),
                        "pairs-00002-of-00002.safetensors: " + text);
-    files_.edit_shard(1, [&](Tensors& t) { t = before; });
+    files_.edit_shard(1, [&](AlignedTensors& t) { t = before; });
   };
-  refused([](Tensors& t) { t.erase("alignment"); },
+  refused([](AlignedTensors& t) { t.erase("alignment"); },
           "alignment: missing tensor, but there is sender.sequence_offsets");
-  refused([](Tensors& t) { t.erase("sender.token_ids"); },
+  refused([](AlignedTensors& t) { t.erase("sender.token_ids"); },
           "sender.token_ids: missing tensor, but there is sender.sequence_offsets");
-  refused([](Tensors& t) { t["alignment"] = t["alignment"].to(at::kLong); },
+  refused([](AlignedTensors& t) { t["alignment"] = t["alignment"].to(at::kLong); },
           "alignment: expected I32 [11]");
   refused(
-      [](Tensors& t) { t["alignment"][4] = 7; },
+      [](AlignedTensors& t) { t["alignment"][4] = 7; },
       "alignment: sequence 0 of the shard: expected sender tokens from 0 to 6, got 7 at token 4");
-  refused([](Tensors& t) { t["alignment"][6] = 0; },
+  refused([](AlignedTensors& t) { t["alignment"][6] = 0; },
           "alignment: sequence 1 of the shard: expected numbers that never decrease, got 1 and "
           "then 0 at token 1");
-  refused([](Tensors& t) { t["sender.token_ids"] = t["token_ids"]; },
+  refused([](AlignedTensors& t) { t["sender.token_ids"] = t["token_ids"]; },
           "sender.token_ids: expected I32 [15]");
-  refused([](Tensors& t) { t["sender.sequence_offsets"][2] = 14; },
+  refused([](AlignedTensors& t) { t["sender.sequence_offsets"][2] = 14; },
           "sender.keys.0: expected shape [14, 2, 2]");
-  refused([](Tensors& t) { t["sender.sequence_offsets"][1] = 0; },
+  refused([](AlignedTensors& t) { t["sender.sequence_offsets"][1] = 0; },
           "sender.sequence_offsets: expected to increase strictly, got 0 and then 0");
 }
 

@@ -112,7 +112,7 @@ TEST_F(HtmlReportTest, EveryReportMakesAPage) {
 
 TEST_F(HtmlReportTest, AllPartsHaveTheirSections) {
   const std::string page = to_html(whole_report());
-  for (const char* title : {"Ladder", "Plots of the ladder", "Certificates", "Cost",
+  for (const char* title : {"Ladder", "Plots of the ladder", "Task success", "Certificates", "Cost",
                             "Reconstruction", "Training", "Data, machine, recipe", "Definitions"}) {
     EXPECT_THAT(page, HasSubstr("<h2>" + std::string(title) + "</h2>"));
   }
@@ -128,7 +128,8 @@ TEST_F(HtmlReportTest, AllPartsHaveTheirSections) {
 
 TEST_F(HtmlReportTest, WhatIsNotThereIsNotShown) {
   const std::string page = to_html(read("results/seed_512_to_4096.json"));
-  for (const char* title : {"Ladder", "Plots of the ladder", "Certificates", "Cost", "Training"}) {
+  for (const char* title :
+       {"Ladder", "Plots of the ladder", "Task success", "Certificates", "Cost", "Training"}) {
     EXPECT_THAT(page, Not(HasSubstr("<h2>" + std::string(title) + "</h2>")));
   }
   EXPECT_THAT(page, HasSubstr("<h2>Reconstruction</h2>"));
@@ -161,6 +162,22 @@ TEST_F(HtmlReportTest, EveryColumnSaysWhatStandsBehindIt) {
   EXPECT_THAT(page, HasSubstr(badge("seconds total", "estimate")));
   EXPECT_EQ(count_of(page, "95 % interval</th>"), 0);
   EXPECT_THAT(page, HasSubstr("<th>energy</th>"));  // not measured: no number
+}
+
+TEST_F(HtmlReportTest, TaskSuccessHasItsTablesAndSaysWhatSinksShow) {
+  json report = whole_report();
+  const std::string page = to_html(report);
+  for (const char* text :
+       {"ridge + sinks answers 80 % of the texts right", "<td>0.8500</td>", "[0.7000, 0.8500]",
+        "Exact sinks are tokens of the text itself", "highest log-likelihood a token",
+        "What is asked: &quot;\nIs this spam?&quot;"}) {
+    EXPECT_THAT(page, HasSubstr(text));
+  }
+  report["task_success"]["sinks_show_text"] = false;
+  report["task_success"]["answer"] = "calibrated";
+  const std::string other = to_html(report);
+  EXPECT_THAT(other, Not(HasSubstr("Exact sinks are tokens of the text itself")));
+  EXPECT_THAT(other, HasSubstr("gains most log-likelihood over the question without a text"));
 }
 
 TEST_F(HtmlReportTest, BarsHaveIntervalsAndReferenceLines) {

@@ -13,7 +13,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-LadderReport two_rows() {
+LadderReport two_ladder_rows() {
   const LadderScores scores{.nll = 1.25,
                             .nll_low = 1,
                             .nll_high = 1.5,
@@ -71,7 +71,7 @@ LadderReport two_rows() {
 
 TEST(LadderReport, Json) {
   nlohmann::json json;
-  add_to_json(two_rows(), json);
+  add_to_json(two_ladder_rows(), json);
   const nlohmann::json& row = json["ladder"][0];
   EXPECT_EQ(row["row"], "v1 + sinks");
   EXPECT_EQ(row["text"], "linear");
@@ -110,7 +110,7 @@ TEST(LadderReport, Json) {
 }
 
 TEST(LadderReport, Terminal) {
-  const std::string text = to_text(two_rows());
+  const std::string text = to_text(two_ladder_rows());
   EXPECT_THAT(text,
               HasSubstr("row           nll first 16    nll   ppl  top-1 first 16  top-1  "
                         "retention first 16  retention     KL  nats/byte  bytes/token  ms\n"
@@ -129,7 +129,7 @@ TEST(LadderReport, Terminal) {
 }
 
 TEST(LadderReport, ConclusionOfAGateThatIsNotMet) {
-  LadderReport report = two_rows();
+  LadderReport report = two_ladder_rows();
   report.gate.passed = false;
   report.rows[0].retention = kUndefined;
   EXPECT_EQ(conclusion(report),
@@ -138,7 +138,7 @@ TEST(LadderReport, ConclusionOfAGateThatIsNotMet) {
 }
 
 TEST(LadderReport, Markdown) {
-  const std::string text = to_markdown(two_rows());
+  const std::string text = to_markdown(two_ladder_rows());
   EXPECT_THAT(text, ::testing::StartsWith("# Ladder: small to large\n\n| row | nll first 16 |"));
   EXPECT_THAT(text, HasSubstr("| v1 + sinks | sender alone | -0.5000 [-0.7500, -0.2500] | 30 | 12 "
                               "| 0.008 |\n"));
@@ -153,7 +153,7 @@ TEST(LadderReport, IsPartOfTheWholeReport) {
   Report report;
   report.rows = {{.row = "v1"}};
   EXPECT_FALSE(to_json(report).contains("ladder"));
-  report.ladder = two_rows();
+  report.ladder = two_ladder_rows();
   EXPECT_EQ(to_json(report)["ladder"].size(), 2);
   EXPECT_EQ(to_json(report)["gate"]["row"], "v1 + sinks");
   EXPECT_THAT(to_text(report), ::testing::EndsWith("v1 + sinks is better.\n"));

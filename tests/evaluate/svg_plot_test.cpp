@@ -33,7 +33,7 @@ std::vector<std::string> logarithmic(const std::vector<double>& values) {
 }
 
 // How many elements begin with `start`.
-size_t count_of(const std::string& svg, const std::string& start) {
+size_t occurrences_of(const std::string& svg, const std::string& start) {
   size_t count = 0;
   for (size_t at = svg.find(start); at != std::string::npos; at = svg.find(start, at + 1)) ++count;
   return count;
@@ -86,23 +86,23 @@ TEST(SvgAxis, OneValueStandsInTheMiddle) {
 
 TEST(SvgPlot, AnUndefinedPointBreaksTheLine) {
   const std::string whole = draw(one_series({{1, 1}, {2, 2}, {3, 3}, {4, 4}}));
-  EXPECT_EQ(count_of(whole, "<polyline"), 2);  // with the legend's
-  EXPECT_EQ(count_of(whole, "<circle"), 5);
+  EXPECT_EQ(occurrences_of(whole, "<polyline"), 2);  // with the legend's
+  EXPECT_EQ(occurrences_of(whole, "<circle"), 5);
   const std::string broken = draw(one_series({{1, 1}, {2, 2}, {3, NAN}, {4, 4}, {5, 5}}));
-  EXPECT_EQ(count_of(broken, "<polyline"), 3);
-  EXPECT_EQ(count_of(broken, "<circle"), 5);
+  EXPECT_EQ(occurrences_of(broken, "<polyline"), 3);
+  EXPECT_EQ(occurrences_of(broken, "<circle"), 5);
   EXPECT_THAT(broken, Not(HasSubstr("nan")));
 }
 
 TEST(SvgPlot, ALogarithmicAxisLeavesOutWhatHasNoLogarithm) {
   LinePlot plot = one_series({{1, 0}, {2, 2}, {3, -1}, {4, 20}});
   plot.y.scale = AxisScale::kLog10;
-  EXPECT_EQ(count_of(draw(plot), "<circle"), 3);  // two points and the legend's
+  EXPECT_EQ(occurrences_of(draw(plot), "<circle"), 3);  // two points and the legend's
 }
 
 TEST(SvgPlot, IntervalsAreDrawnWhereBothEndsAreKnown) {
   const std::string svg = draw(one_series({{1, 1, 0.5, 1.5}, {2, 2, 1, NAN}, {3, 3}}));
-  EXPECT_EQ(count_of(svg, "<line class=\"interval series-0\""), 3);  // a line and two caps
+  EXPECT_EQ(occurrences_of(svg, "<line class=\"interval series-0\""), 3);  // a line and two caps
 }
 
 TEST(SvgPlot, EverythingStandsInsideTheFrame) {
@@ -129,7 +129,7 @@ TEST(SvgPlot, EscapesEveryText) {
   plot.x_lines = plot.y_lines = {{1, "<b>&\"'"}};
   const std::string svg = draw(plot);
   EXPECT_THAT(svg, Not(HasSubstr("<b>")));
-  EXPECT_EQ(count_of(svg, escape_markup("<b>&\"'")), 8);
+  EXPECT_EQ(occurrences_of(svg, escape_markup("<b>&\"'")), 8);
 }
 
 TEST(SvgPlot, RefusesToDrawNothing) {
@@ -146,9 +146,9 @@ TEST(SvgBars, BeginAtZeroAndKeepTheirOrder) {
       .axis_title = "nll, nats a token",
       .bars = {{"first", "2.00", 2, 1.5, 2.5}, {"left out", "-", NAN}, {"second", "4.00", 4}},
       .lines = {{3, "true cache"}}});
-  EXPECT_EQ(count_of(svg, "<rect class=\"bar"), 2);
-  EXPECT_EQ(count_of(svg, "class=\"interval\""), 3);
-  EXPECT_EQ(count_of(svg, "class=\"reference\""), 1);
+  EXPECT_EQ(occurrences_of(svg, "<rect class=\"bar"), 2);
+  EXPECT_EQ(occurrences_of(svg, "class=\"interval\""), 3);
+  EXPECT_EQ(occurrences_of(svg, "class=\"reference\""), 1);
   EXPECT_LT(svg.find("first"), svg.find("second"));
   EXPECT_THAT(svg, Not(HasSubstr("left out")));
   // 0 stands at 12, 4.16 at 388: a bar of 4 is twice one of 2.

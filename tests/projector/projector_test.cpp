@@ -161,7 +161,7 @@ TEST(Projector, ErrorsSayWhatToDo) {
   EXPECT_THROWS_WITH(
       make_projector({.kind = "magic"}, kOneStream),
       "unknown projector kind 'magic'; known: linear_residual, mlp, residual_mlp, low_rank, "
-      "truncate");
+      "bidirectional, autoencoder, truncate");
   EXPECT_THROWS_WITH(make_projector({.norm = "batch"}, kOneStream),
                      "expected norm layer, rms or none, got 'batch'");
   EXPECT_THROWS_WITH(make_projector({}, {.num_features = 0, .width = 7}),

@@ -93,6 +93,19 @@ class IncidentLogTest(unittest.TestCase):
                 [one for _, one in made],
             )
 
+    def test_a_task_is_the_log_without_what_its_report_says(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder)
+            arguments = ["--documents", "6", "--seed", "9", "--output", str(path / "text")]
+            self.assertEqual(incident_log.main([*arguments, "--task", str(path / "task")]), 0)
+            pieces = (path / "text").read_text().split("<|endoftext|>\n")
+            for line, piece in zip((path / "task").read_text().splitlines(), pieces):
+                task = json.loads(line)
+                self.assertTrue(piece.startswith(task["text"] + "\nreport. camera "))
+                report = piece[len(task["text"]) :]
+                for word in ("alarm", "severity", "code"):
+                    self.assertIn(f"\n{word} {task[word]}.\n", report)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -73,6 +73,10 @@ class ReportSchema(unittest.TestCase):
                      lambda all: all["certificates"]["gate"].update(verdict="perhaps"),
                      lambda all: all["cost"]["rows"][0].pop("row"),
                      lambda all: all["cost"]["rows"][0].update(flops=[1]),
+                     lambda all: all["task_success"]["rows"][0].pop("macro_f1"),
+                     lambda all: all["task_success"]["rows"][0].update(recall=1),
+                     lambda all: all["task_success"]["differences"][0]["mcnemar"].update(p=2),
+                     lambda all: all["task_success"].update(answer="best"),
                      lambda all: all["training"][0].update(unit="epoch"),
                      lambda all: all["training"][0]["points"][0].pop("loss")]:
             broken = copy.deepcopy(report)

@@ -188,6 +188,38 @@ TEST(Checkpoint, NamesWeightsThatAreNotFinite) {
   EXPECT_THROWS_WITH(load_checkpoint(path), "projector.linear.bias");
 }
 
+TEST(Checkpoint, KeepsTheHeadOfAFineTunedOne) {
+  TemporaryFolder folder;
+  Checkpoint checkpoint = small_checkpoint();
+  checkpoint.task_head = TaskHead{golden_fill({3, 10}, 5, 1.0), golden_fill({3}, 6, 1.0)};
+  save_checkpoint(folder.file("headed"), checkpoint);
+  const Checkpoint read = load_checkpoint(folder.file("headed"));
+  ASSERT_TRUE(read.task_head.has_value());
+  EXPECT_TRUE(read.task_head->weight_KC.equal(checkpoint.task_head->weight_KC));
+  EXPECT_TRUE(read.task_head->bias_K.equal(checkpoint.task_head->bias_K));
+  save_checkpoint(folder.file("plain"), small_checkpoint());
+  EXPECT_FALSE(load_checkpoint(folder.file("plain")).task_head.has_value());
+}
+
+TEST(Checkpoint, NamesAHeadThatDoesNotFit) {
+  TemporaryFolder folder;
+  const auto with = [&](const at::Tensor& weight, const at::Tensor& bias) {
+    return write_changed(folder, [&](auto& tensors, auto& metadata) {
+      if (weight.defined()) tensors.push_back({"task_head.weight", weight});
+      if (bias.defined()) tensors.push_back({"task_head.bias", bias});
+    });
+  };
+  EXPECT_THROWS_WITH(load_checkpoint(with(at::zeros({3, 9}), at::zeros({3}))),
+                     "expected tensor task_head.weight of shape [3, 10]");
+  EXPECT_THROWS_WITH(load_checkpoint(with(at::zeros({3, 10}), at::zeros({2}))),
+                     "expected tensor task_head.bias of shape [3]");
+  EXPECT_THROWS_WITH(load_checkpoint(with(at::zeros({3, 10}), {})),
+                     "expected a tensor task_head.bias");
+  EXPECT_THROWS_WITH(load_checkpoint(with({}, at::zeros({3}))), "unknown tensor task_head.bias");
+  EXPECT_THROWS_WITH(load_checkpoint(with(at::zeros({1, 10}), at::zeros({1}))),
+                     "expected task_head.weight of at least 2 classes, got shape [1, 10]");
+}
+
 // Files that later versions must still read. They were made, once, by
 //   kvalign_train_test --gtest_also_run_disabled_tests --gtest_filter='*MakeGolden*'
 const std::string kGolden = KVALIGN_SOURCE_DIR "/tests/golden/checkpoint_v1";

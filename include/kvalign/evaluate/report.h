@@ -13,6 +13,7 @@
 #include "kvalign/evaluate/cost_report.h"
 #include "kvalign/evaluate/ladder_report.h"
 #include "kvalign/evaluate/machine.h"
+#include "kvalign/evaluate/task_success_report.h"
 #include "kvalign/evaluate/training_curve.h"
 #include "kvalign/evaluate/worst_tokens.h"
 #include "kvalign/format/export.h"
@@ -98,12 +99,13 @@ struct Report {
   std::optional<LadderReport> ladder = {};
   std::vector<TrainingCurve> training = {};  ///< of the run folders that have a metrics.jsonl
   std::optional<CostReport> cost = {};       ///< of the ladder's rows
+  std::optional<TaskSuccessReport> task_success = {};
   std::vector<std::string> warnings = {};
 };
 
 /// Schema 1: {"schema", "recipe", "evaluate", "machine", "dataset", "warnings", "reconstruction":
 /// {"rows", "absent_rows", "differences"}, "task", "certificates", "training"} and the keys of
-/// add_to_json in ladder_report.h and cost_report.h; results/report.schema.json says all of it. NaN
+/// add_to_json in ladder_report.h, cost_report.h and task_success_report.h; results/report.schema.json says all of it. NaN
 /// is null.
 KVALIGN_API nlohmann::json to_json(const Report& report);
 

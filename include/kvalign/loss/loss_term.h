@@ -23,6 +23,7 @@ struct LossInput {
       {};  // [B] numbers in the dataset; terms with a receiver need them
   // Number of the training step: where caches end in terms with a receiver is then drawn from it.
   std::optional<int64_t> step = std::nullopt;
+  at::Tensor labels_B = {};  // int64 [B] on the device; the term `label` needs them
 };
 
 class KVALIGN_API LossTerm {

@@ -48,6 +48,9 @@ class KVALIGN_API MultiTaskLoss {
   MultiTaskLoss(const LossOptions& options, std::optional<TaskHead> task_head,
                 std::shared_ptr<const ReceiverReading> reading = nullptr);
 
+  // One term alone, of weight 1.
+  explicit MultiTaskLoss(std::unique_ptr<LossTerm> term);
+
   // Reads nothing back to the host. predicted_RTD may have a lower precision than target_RTD
   // (autocast); the terms work in the target's. Errors: c10::Error for shapes that differ.
   LossValue compute(const LossInput& input) const;

@@ -1,6 +1,6 @@
 // f of the task term: mean over the tokens of a sequence, then one linear map to class scores. It
-// is trained on true receiver caches and then frozen; it stands for a downstream task and is small
-// enough to train in seconds.
+// is trained on true receiver caches and then frozen, until fine-tuning goes on with it; it stands
+// for a downstream task and is small enough to train in seconds.
 //
 // Shapes:  R streams   T tokens   D receiver width   B sequences   C = R * D   K classes
 #pragma once
@@ -28,6 +28,19 @@ struct KVALIGN_API TaskHead {
   TaskHead to(const at::Device& device) const;
 };
 
+// A task head as an optimiser sees it: of features (pooled - mean) / scale, so that one learning
+// rate suits channels of every size.
+struct KVALIGN_API StandardisedTaskHead {
+  at::Tensor weight_KC, bias_K;  // float32, of the standardised features
+  at::Tensor mean_C, scale_C;    // float32, constants
+
+  // The same scores from raw pooled caches; differentiable in weight and bias. With means of 0 and
+  // scales of 1 these are their very bits.
+  TaskHead folded() const;
+
+  StandardisedTaskHead to(const at::Device& device) const;
+};
+
 struct KVALIGN_API TaskHeadOptions {
   int64_t max_iterations = 100;  // of L-BFGS over all training sequences at once
   double weight_decay = 1e-2;    // times half the squared norm of the weights; biases are free
@@ -45,6 +58,7 @@ struct TaskHeadFit {
   double training_accuracy = 0;
   double held_out_accuracy = 0;
   double majority_accuracy = 0;  // held out, of always answering the commonest training label
+  at::Tensor mean_C, scale_C;    // of the training sequences: what it was standardised with
 };
 
 // Multinomial logistic regression on features standardised over the training sequences (folded into
@@ -53,5 +67,9 @@ struct TaskHeadFit {
 // classes.
 KVALIGN_API TaskHeadFit train_task_head(const TaskHeadData& training, const TaskHeadData& held_out,
                                         const TaskHeadOptions& options);
+
+// `head`, which reads raw pooled caches, as a function of features with that mean and scale.
+KVALIGN_API StandardisedTaskHead standardise(const TaskHead& head, const at::Tensor& mean_C,
+                                             const at::Tensor& scale_C);
 
 }  // namespace kvalign

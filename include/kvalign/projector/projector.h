@@ -13,29 +13,10 @@
 #include <vector>
 
 #include "kvalign/format/export.h"
-#include "kvalign/projector/layer_map.h"
+#include "kvalign/projector/projector_options.h"
 #include "kvalign/projector/standardisation.h"
 
 namespace kvalign {
-
-class OptionVisitor;
-
-struct KVALIGN_API ProjectorOptions {
-  std::string kind = "linear_residual";  // one of projector_kinds()
-  // layer, rms, none, or auto: layer for a flat cache, none for a pair of models, whose caches are
-  // not outputs of a LayerNorm.
-  std::string norm = "auto";
-  double norm_epsilon = 1e-5;  // added to the variance, as in torch.nn.LayerNorm
-  int64_t hidden_size = 1024;  // mlp: width between its maps, for each stream; residual_mlp: group
-  int64_t rank = 512;          // low_rank: numbers of the latent
-  std::string latent_wire = "float8_e4m3fn";  // low_rank: type in which the latent is sent
-  bool standardise_features = true;  // features reach the projector with mean 0 and scale 1
-  bool standardise_targets = true;   // outputs start with the mean and scale of the targets
-  int64_t seed = 1;                  // of the initial weights
-  LayerMapOptions layer_map;
-
-  void describe(OptionVisitor& visitor);
-};
 
 // A latent in FP8 is sent as codes of this scale. Latents have a variance of at most 1 and E4M3
 // codes reach 448, so that 28 standard deviations are within reach and what is below a thousandth
@@ -54,9 +35,14 @@ struct ProjectorShape {
 // All parameters are float32 at first; to(dtype) and to(device) work as on every module.
 class KVALIGN_API Projector : public torch::nn::Module {
  public:
-  // [G, T, F] -> [R, T, D], of the parameters' dtype and device.
-  // Errors: c10::Error for another shape.
-  at::Tensor forward(const at::Tensor& features_GTF);
+  // [G, T, F] -> [R, T, D], of the parameters' dtype and device. Where tokens read one another
+  // (compress), `sequence_offsets`, int64 [B + 1] on the CPU, says which are of one sequence; all
+  // where it is undefined. Errors: c10::Error for another shape.
+  at::Tensor forward(const at::Tensor& features_GTF, const at::Tensor& sequence_offsets = {});
+
+  // Adds and returns the part that reads the receiver's cache, a submodule with features of
+  // `shape`; null for a kind without one. kv_projector.h says what it is for. To be called once.
+  virtual std::shared_ptr<Projector> add_receiver_part(const ProjectorShape& shape);
 
   const ProjectorShape& shape() const { return shape_; }
 
@@ -106,6 +92,9 @@ class KVALIGN_API Projector : public torch::nn::Module {
   // What a kind implements: standardised [G, T, F] -> [R, T, D], including output_statistics()
   // where they are set.
   virtual at::Tensor project(const at::Tensor& features_GTF) = 0;
+  virtual at::Tensor project_sequences(const at::Tensor& features_GTF, const at::Tensor&) {
+    return project(features_GTF);
+  }
   // The same from a whole latent [1, T, r]. Never called for a kind without one.
   virtual at::Tensor project_whole_latent(const at::Tensor&) { return {}; }
   // Multiplies statistics into the weights: fold_features gives the same function of raw features,
@@ -118,6 +107,8 @@ class KVALIGN_API Projector : public torch::nn::Module {
   // nothing.
   at::Tensor output_mean() const;
   at::Tensor output_scale() const;
+  // [R, T, D] with both, or as it is.
+  at::Tensor with_output_statistics(const at::Tensor& output_RTD) const;
 
  private:
   ProjectorOptions options_;  // norm is never "auto"
@@ -127,8 +118,8 @@ class KVALIGN_API Projector : public torch::nn::Module {
   std::shared_ptr<Statistics> output_statistics_;
 };
 
-// Registered names: linear_residual, mlp, residual_mlp, low_rank, and the baselines, which have no
-// parameters.
+// Registered names: linear_residual, mlp, residual_mlp, low_rank, bidirectional, autoencoder, and
+// the baselines, which have no parameters.
 KVALIGN_API std::vector<std::string> projector_kinds();
 
 // The baselines that make sense for a shape: truncate (F >= D) or pad (F < D), interpolate, random.

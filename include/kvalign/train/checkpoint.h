@@ -1,13 +1,16 @@
-// The product of training: one safetensors file with the weights of a projector and, as metadata,
-// what is needed to use them and to know where they come from. Not a training state: no optimiser,
-// and the standardisation is folded into the weights, so whoever uses it needs no statistics.
+// The product of training: one safetensors file with the weights of a projector, of the task head
+// that was fine-tuned with it and, as metadata, what is needed to use them and to know where they
+// come from. Not a training state: no optimiser, and the standardisation is folded into the
+// weights, so whoever uses it needs no statistics.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "kvalign/format/export.h"
+#include "kvalign/loss/task_head.h"
 
 namespace kvalign {
 
@@ -20,7 +23,8 @@ struct Checkpoint {
   std::string dataset_sha256;              ///< of the index.json it was trained on
   std::string split_sha256;  ///< which sequences were held out: an evaluation must use the same
   int64_t num_sinks = 0;     ///< attention sinks at each start in the dataset, tokens
-  int64_t skip_first_tokens = 0;  ///< tokens at each start that were left out of training
+  int64_t skip_first_tokens = 0;           ///< tokens at each start that were left out of training
+  std::optional<TaskHead> task_head = {};  ///< of a fine-tuned checkpoint; reads projected caches
 };
 
 /// Writes `checkpoint` to `path` atomically. The projector is not changed: folding works on a copy.

@@ -7,6 +7,7 @@
 #include <c10/core/Device.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "kvalign/core/safetensors.h"
@@ -15,6 +16,7 @@
 #include "kvalign/loss/multi_task_loss.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/adamw.h"
+#include "kvalign/train/round_trip_loss.h"
 #include "kvalign/train/train_options.h"
 
 namespace kvalign {
@@ -32,10 +34,14 @@ struct StepOutcome {
 
 class KVALIGN_API ProjectorTrainer {
  public:
-  /// `projector` and `loss` are borrowed and must be on `device`. Throws c10::Error for a projector
-  /// without parameters, and for options.ranks that it does not have.
+  /// `projector` and the losses are borrowed; the first two must be on `device`. Trains those
+  /// parameters of the projector that require gradients and, beside them, `head`: leaves that the
+  /// loss reads. Nothing else is ever given to the optimiser. `round_trip` trains what reads the
+  /// receiver's cache; a projector with such a part needs it. Throws c10::Error where there is
+  /// nothing to train, and for options.ranks that the projector does not have.
   ProjectorTrainer(KvProjector& projector, const MultiTaskLoss& loss, const TrainOptions& options,
-                   c10::Device device);
+                   c10::Device device, const NamedParameters& head = {},
+                   const RoundTripLoss* round_trip = nullptr);
 
   /// Trains on one batch of CPU tensors; step `number` of the run decides what is drawn or taken in
   /// turn. A step with gradients that are not finite changes nothing but the counters.
@@ -54,8 +60,11 @@ class KVALIGN_API ProjectorTrainer {
   void load_state(const std::vector<NamedTensor>& tensors);
 
  private:
+  LossValue loss_of(const PairedBatch& batch, bool autocast, std::optional<int64_t> step) const;
+
   KvProjector& projector_;
   const MultiTaskLoss& loss_;
+  const RoundTripLoss* round_trip_;
   TrainOptions options_;
   c10::Device device_;
   AdamW optimiser_;

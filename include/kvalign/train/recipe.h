@@ -14,6 +14,7 @@
 #include "kvalign/loss/multi_task_loss.h"
 #include "kvalign/projector/projector.h"
 #include "kvalign/train/fit_options.h"
+#include "kvalign/train/round_trip_loss.h"
 #include "kvalign/train/train_options.h"
 
 namespace kvalign {
@@ -37,15 +38,19 @@ struct KVALIGN_API Recipe {
   ProjectorOptions projector;
   FitOptions fit;
   LossOptions loss;
+  RoundTripOptions round_trip;
   TrainOptions train;
 
   void describe(OptionVisitor& visitor);
 };
 
 /// What other recipes share with this one.
+KVALIGN_API void describe_run(OptionVisitor& visitor, Recipe& recipe);
 KVALIGN_API void describe_device(OptionVisitor& visitor, Recipe& recipe);
 KVALIGN_API void describe_dataset(OptionVisitor& visitor, DatasetOptions& dataset);
 KVALIGN_API void describe_split(OptionVisitor& visitor, SplitOptions& split);
+KVALIGN_API void describe_loader(OptionVisitor& visitor, LoaderOptions& loader);
+KVALIGN_API void describe_train(OptionVisitor& visitor, TrainOptions& train);
 
 /// PairedDataset::open of the folder, read as `alignment` says.
 KVALIGN_API std::shared_ptr<const PairedDataset> open_dataset(const DatasetOptions& options);

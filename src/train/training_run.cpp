@@ -1,10 +1,13 @@
-// The order of things in a run: epochs, steps, validations, saves.
-#include "distillation_run.h"
+// The order of things in a run: epochs, steps, validations, saves. See training_run.h.
+#include "training_run.h"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <sstream>
+#include <stdexcept>
 
+#include "kvalign/core/device.h"
 #include "kvalign/train/checkpoint.h"
 #include "kvalign/train/schedule.h"
 #include "preparation.h"
@@ -19,10 +22,66 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+std::string first_difference(const std::string& before, const std::string& now) {
+  std::istringstream before_lines(before), now_lines(now);
+  std::string before_line, now_line;
+  while (std::getline(before_lines, before_line) && std::getline(now_lines, now_line)) {
+    if (before_line != now_line) return "\"" + before_line + "\" became \"" + now_line + "\"";
+  }
+  return "the recipe has other fields";
+}
+
 }  // namespace
 
-DistillResult DistillationRun::run() {
+Recipe resumable_part(Recipe recipe) {
+  recipe.run_folder.clear();
+  recipe.device.clear();
+  recipe.threads = 0;
+  return recipe;
+}
+
+TrainingRun::TrainingRun(const Recipe& recipe, std::string fingerprint,
+                         const DistillControl& control)
+    : recipe_(recipe),
+      control_(control),
+      observer_(control.observer ? *control.observer : silent_observer_),
+      device_(resolve_device(recipe.device)),
+      folder_(recipe.run_folder, control.resume),
+      dataset_(open_dataset(recipe.dataset)),
+      split_(split_by_sequence(*dataset_, recipe.split)),
+      fingerprint_(std::move(fingerprint)) {
+  train_loader_ = std::make_unique<BatchLoader>(dataset_, split_.train,
+                                                loader_options(recipe_, *dataset_, true));
+  if (!split_.validation.empty()) {
+    validation_loader_ = std::make_unique<BatchLoader>(dataset_, split_.validation,
+                                                       loader_options(recipe_, *dataset_, false));
+  }
+  for (int64_t epoch = 0; epoch < recipe_.train.epochs; ++epoch) {
+    total_steps_ += train_loader_->num_batches(epoch);
+  }
+  if (folder_.saved_state()) check_same_recipe(*folder_.saved_state());
+}
+
+TrainingRun::~TrainingRun() = default;
+
+void TrainingRun::check_same_recipe(const TrainingState& saved) const {
+  if (saved.recipe != fingerprint_) {
+    throw std::runtime_error(folder_.state() +
+                             ": the recipe has changed since this run was saved: " +
+                             first_difference(saved.recipe, fingerprint_) +
+                             ". Resume with the old recipe, or start in another run_folder");
+  }
+  if (saved.dataset_sha256 != dataset_->sha256()) {
+    throw std::runtime_error(folder_.state() + ": expected the dataset with SHA-256 " +
+                             saved.dataset_sha256 + ", got " + dataset_->sha256() + " in " +
+                             recipe_.dataset.folder + ". Start in another run_folder");
+  }
+}
+
+DistillResult TrainingRun::run() {
+  begin();
   announce();
+  if (progress_.step == 0) before_first_step();
   while (!progress_.finished) {
     if (!run_epoch()) {
       save_state();
@@ -33,7 +92,39 @@ DistillResult DistillationRun::run() {
   return result(/*interrupted=*/false);
 }
 
-void DistillationRun::announce() {
+void TrainingRun::begin() {
+  const auto& saved = folder_.saved_state();
+  folder_.open_logs();
+  if (saved) {
+    progress_ = saved->progress;
+    resume(*saved);
+    trainer_->load_state(saved->tensors);
+  } else {
+    start_new();
+  }
+  start_step_ = progress_.step;
+  log_tokens_ = progress_.tokens;
+  start_time_ = log_time_ = std::chrono::steady_clock::now();
+}
+
+void TrainingRun::log_start() {
+  folder_.metrics().event("start", {{"num_parameters", projector_->projector().num_parameters()},
+                                    {"train_sequences", split_.train.size()},
+                                    {"train_tokens", train_loader_->num_tokens()},
+                                    {"validation_sequences", split_.validation.size()},
+                                    {"total_steps", total_steps_},
+                                    {"dataset_sha256", dataset_->sha256()},
+                                    {"split_sha256", split_.sha256}});
+}
+
+void TrainingRun::log_task_head(const TaskHeadFit& fit) {
+  task_head_accuracy_ = fit.held_out_accuracy;
+  folder_.metrics().event("task_head", {{"training_accuracy", fit.training_accuracy},
+                                        {"held_out_accuracy", fit.held_out_accuracy},
+                                        {"majority_accuracy", fit.majority_accuracy}});
+}
+
+void TrainingRun::announce() {
   observer_.on_start({.num_parameters = projector_->projector().num_parameters(),
                       .train_sequences = static_cast<int64_t>(split_.train.size()),
                       .train_tokens = train_loader_->num_tokens(),
@@ -49,7 +140,7 @@ void DistillationRun::announce() {
   }
 }
 
-bool DistillationRun::run_epoch() {
+bool TrainingRun::run_epoch() {
   train_loader_->start(progress_.epoch, progress_.next_batch);
   for (PairedBatch batch; train_loader_->next(batch);) {
     run_step(batch);
@@ -59,7 +150,7 @@ bool DistillationRun::run_epoch() {
   return true;
 }
 
-void DistillationRun::run_step(const PairedBatch& batch) {
+void TrainingRun::run_step(const PairedBatch& batch) {
   const double learning_rate = learning_rate_at({.kind = recipe_.train.schedule,
                                                  .learning_rate = recipe_.train.learning_rate,
                                                  .warmup_steps = recipe_.train.warmup_steps,
@@ -76,7 +167,7 @@ void DistillationRun::run_step(const PairedBatch& batch) {
   if (log_now) log_step(outcome, learning_rate);
 }
 
-void DistillationRun::check_skipped_steps(const SkippedSteps& skipped) const {
+void TrainingRun::check_skipped_steps(const SkippedSteps& skipped) const {
   TORCH_CHECK(
       skipped.longest_row < kMostSkippedStepsInARow, "distill: ", kMostSkippedStepsInARow,
       " steps in a row had gradients that are not finite, the last up to step ", progress_.step,
@@ -85,7 +176,7 @@ void DistillationRun::check_skipped_steps(const SkippedSteps& skipped) const {
       "then start again in another run_folder");
 }
 
-void DistillationRun::log_step(const StepOutcome& outcome, double learning_rate) {
+void TrainingRun::log_step(const StepOutcome& outcome, double learning_rate) {
   TrainStep step{.step = progress_.step,
                  .epoch = progress_.epoch,
                  .total_steps = total_steps_,
@@ -121,7 +212,7 @@ void DistillationRun::log_step(const StepOutcome& outcome, double learning_rate)
   observer_.on_step(step);
 }
 
-void DistillationRun::finish_epoch() {
+void TrainingRun::finish_epoch() {
   progress_.epoch += 1;
   progress_.next_batch = 0;
   last_validation_ = nullptr;  // a checkpoint tells of the validation at its own step, or of none
@@ -146,16 +237,18 @@ void DistillationRun::finish_epoch() {
   save_state();
 }
 
-void DistillationRun::validate() {
+void TrainingRun::validate() {
   double total = 0;
   std::vector<std::pair<std::string, double>> terms;
-  for (const std::string& name : loss_->term_names()) terms.emplace_back(name, 0.0);
   int64_t tokens = 0;
   validation_loader_->start(/*epoch=*/0);
   for (PairedBatch batch; validation_loader_->next(batch);) {
     const LossValue loss = trainer_->evaluate(batch);
     const auto weight = static_cast<double>(batch.num_tokens());
     total += weight * loss.total.item<double>();
+    for (size_t i = terms.size(); i < loss.terms.size(); ++i) {
+      terms.emplace_back(loss.terms[i].first, 0.0);
+    }
     for (size_t i = 0; i < terms.size(); ++i) {
       terms[i].second += weight * loss.terms[i].second.item<double>();
     }
@@ -177,7 +270,7 @@ void DistillationRun::validate() {
   record(validation);
 }
 
-void DistillationRun::record(const Validation& validation) {
+void TrainingRun::record(const Validation& validation) {
   nlohmann::ordered_json fields = {
       {"step", validation.step}, {"epoch", validation.epoch}, {"loss", validation.loss}};
   folder_.events().scalar("validation/loss", validation.step, static_cast<float>(validation.loss));
@@ -192,16 +285,28 @@ void DistillationRun::record(const Validation& validation) {
   if (validation.improved) save_projector(folder_.checkpoint());
 }
 
-void DistillationRun::save_projector(const std::string& path) {
+void TrainingRun::save_projector(const std::string& path) {
   nlohmann::ordered_json metrics = {{"step", progress_.step}, {"epoch", progress_.epoch}};
   if (!last_validation_.is_null()) metrics["validation"] = last_validation_;
-  save_checkpoint(path, make_checkpoint(recipe_, *dataset_, split_, projector_, metrics.dump()));
+  save_checkpoint(path, checkpoint(metrics.dump()));
   const std::string name = path.substr(path.rfind('/') + 1);
   folder_.metrics().event("checkpoint", {{"step", progress_.step}, {"file", name}});
   observer_.on_save("checkpoint", path);
 }
 
-DistillResult DistillationRun::result(bool interrupted) const {
+Checkpoint TrainingRun::checkpoint(std::string metrics) const {
+  return make_checkpoint(recipe_, *dataset_, split_, projector_, std::move(metrics));
+}
+
+void TrainingRun::save_state() {
+  folder_.save({.progress = progress_,
+                .recipe = fingerprint_,
+                .dataset_sha256 = dataset_->sha256(),
+                .tensors = state_tensors()});
+  observer_.on_save("training_state", folder_.state());
+}
+
+DistillResult TrainingRun::result(bool interrupted) const {
   return {.steps = progress_.step,
           .epochs = progress_.epoch,
           .skipped_steps = trainer_->skipped_steps().total,
