@@ -93,7 +93,7 @@ ReportRow report_row(const Row& row, const SummedErrors& sums,
 
 // Fills in rows and differences of `report` from what the test pass measured.
 void fill_rows(Report& report, const std::vector<Row>& rows, const TestPass& pass,
-               const Bootstrap& bootstrap, const std::optional<TaskAgreement>& task) {
+               const Bootstrap& bootstrap) {
   const auto groups =
       stream_groups(static_cast<int64_t>(report.data.stream_names.size()), report.data.flat);
   std::vector<Headline> first;
@@ -108,10 +108,23 @@ void fill_rows(Report& report, const std::vector<Row>& rows, const TestPass& pas
                                     bootstrap.interval(first[h].figures_N - own[h].figures_N)});
     }
     if (i == 0) first = own;
-    if (task) row.task = task->figures(pass.rows[i].pooled_QC, bootstrap);
     row.worst_tokens = pass.rows[i].worst_tokens;
     report.rows.push_back(std::move(row));
   }
+}
+
+// Fills in what task heads say of the rows.
+void fill_task(Report& report, const std::vector<Row>& rows, const TestPass& pass,
+               const Bootstrap& bootstrap, const TaskAgreement& task) {
+  std::vector<PooledRow> pooled;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    pooled.push_back({.name = rows[i].name,
+                      .is_checkpoint = !rows[i].checkpoint.empty(),
+                      .pooled_QC = pass.rows[i].pooled_QC,
+                      .own_head = rows[i].task_head});
+    report.rows[i].task = task.figures(pooled.back(), bootstrap);
+  }
+  report.task = task.summary(pooled, bootstrap);
 }
 
 // Of each run folder that tells how its checkpoint was trained, once.
@@ -209,8 +222,8 @@ Report evaluate(const Recipe& recipe, const EvaluateOptions& options,
   report.data.test_documents = bootstrap.num_documents();
   std::optional<TaskAgreement> task;
   if (dataset->has_labels()) task = train_task(training, pass, recipe, report.warnings);
-  if (task) report.task = task->summary(bootstrap);
-  fill_rows(report, rows, pass, bootstrap, task);
+  fill_rows(report, rows, pass, bootstrap);
+  if (task) fill_task(report, rows, pass, bootstrap, *task);
   if (options.certify.sequences > 0) {
     check_certify_options(options.certify, task.has_value());
     report.certificates = certify(

@@ -203,6 +203,15 @@ std::string interval_cell(double low, double high) {
   return text;
 }
 
+void add_interval_cells(std::vector<std::string>& cells, const nlohmann::json& interval) {
+  cells.push_back(cell_of(interval, "value"));
+  cells.push_back(interval_cell(number_of(interval, "low"), number_of(interval, "high")));
+}
+
+HtmlColumn html_interval_column() {
+  return {"95 % interval", NumberKind::kStatistical};
+}
+
 std::string percent_cell(double share) {
   if (!std::isfinite(share)) return kNone;
   // Three digits, and never rounded up to all of it.

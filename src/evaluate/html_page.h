@@ -70,6 +70,9 @@ std::string cell_of(const nlohmann::json& value);
 std::string cell_of(const nlohmann::json& object, const char* key);
 // "[0.8011, 0.8240]", "–" for none.
 std::string interval_cell(double low, double high);
+// A figure with its interval, {"value", "low", "high"}, takes two cells; the second's column.
+void add_interval_cells(std::vector<std::string>& cells, const nlohmann::json& interval);
+HtmlColumn html_interval_column();
 // "87 %", "–" for none.
 std::string percent_cell(double share);
 

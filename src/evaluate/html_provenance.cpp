@@ -73,6 +73,9 @@ constexpr const char* kDefinitions[] = {
     "cosine: mean over tokens of the cosine of y and p.",
     "R²: 1 - sum |y - p|² / sum |y - m|², m the mean of y over the held-out tokens; 0 is as good "
     "as that mean, 1 is perfect.",
+    "balanced accuracy: mean over the classes of the share of it that is found; macro-F1: mean "
+    "over "
+    "the classes of 2 hits / (times it is true + times it is said).",
     "bound: what distortion cannot exceed, whatever the data; vacuous where it is at least the "
     "norm of what it bounds.",
     "95 % interval: percentile bootstrap over held-out documents."};

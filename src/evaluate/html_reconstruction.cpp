@@ -24,13 +24,6 @@ constexpr HeadlineFigure kHeadlineFigures[] = {{"r2", "R²"},
                                                {"cosine", "cosine"},
                                                {"mse", "MSE"}};
 
-const HtmlColumn kIntervalColumn{"95 % interval", NumberKind::kStatistical};
-
-void add_cells(std::vector<std::string>& cells, const json& interval) {
-  cells.push_back(cell_of(interval, "value"));
-  cells.push_back(interval_cell(number_of(interval, "low"), number_of(interval, "high")));
-}
-
 std::string headline_table(const json& rows) {
   std::vector<HtmlColumn> columns{{"row"}, {"parameters"}};
   std::vector<const char*> keys;
@@ -38,48 +31,15 @@ std::string headline_table(const json& rows) {
     if (!rows[0].at("headline").contains(figure.key)) continue;
     keys.push_back(figure.key);
     columns.push_back({figure.title, NumberKind::kMeasured});
-    columns.push_back(kIntervalColumn);
+    columns.push_back(html_interval_column());
   }
   HtmlTable table("Means over the streams of the receiver, on held-out tokens.", columns);
   for (const json& row : rows) {
     std::vector<std::string> cells{row.at("row"), cell_of(row, "num_parameters")};
-    for (const char* key : keys) add_cells(cells, row.at("headline").at(key));
+    for (const char* key : keys) add_interval_cells(cells, row.at("headline").at(key));
     table.add(cells);
   }
   return table.markup();
-}
-
-std::string task_table(const json& report) {
-  if (!report.contains("task")) return "";
-  const json& task = report.at("task");
-  HtmlTable table(
-      "What a linear head on the mean of the true receiver cache says of the rows' "
-      "caches.",
-      {{"row"},
-       {"accuracy", NumberKind::kMeasured},
-       kIntervalColumn,
-       {"minus true cache", NumberKind::kMeasured},
-       kIntervalColumn,
-       {"labelled unlike on the true cache", NumberKind::kMeasured},
-       kIntervalColumn});
-  const auto add_alone = [&](const char* name, const json& accuracy) {
-    std::vector<std::string> cells{name};
-    add_cells(cells, accuracy);
-    cells.resize(7, "–");
-    table.add(cells);
-  };
-  add_alone("true cache", task.at("true_cache"));
-  add_alone("commonest label", task.at("majority_class"));
-  for (const json& row : report.at("reconstruction").at("rows")) {
-    if (!row.contains("task")) continue;
-    std::vector<std::string> cells{row.at("row")};
-    for (const char* key : {"accuracy", "accuracy_difference", "disagreement"}) {
-      add_cells(cells, row.at("task").at(key));
-    }
-    table.add(cells);
-  }
-  return html_heading("Task agreement, " + cell_of(task, "num_classes") + " classes") +
-         table.markup();
 }
 
 std::string streams_table(const json& row) {
@@ -158,7 +118,7 @@ std::string reconstruction_section(const json& report) {
   const json& reconstruction = report.at("reconstruction");
   const json& rows = reconstruction.at("rows");
   if (rows.empty()) return "";
-  std::string markup = headline_table(rows) + task_table(report) +
+  std::string markup = headline_table(rows) + task_tables(report) +
                        html_row_texts(reconstruction.at("rows"), reconstruction.at("absent_rows"));
   for (const json& row : rows) {
     if (row.contains("checkpoint")) markup += streams_table(row);

@@ -14,6 +14,7 @@ std::string ladder_plots_section(const nlohmann::json& report);
 std::string task_success_section(const nlohmann::json& report);
 std::string certificates_section(const nlohmann::json& report);
 std::string reconstruction_section(const nlohmann::json& report);
+std::string task_tables(const nlohmann::json& report);  // within the section above
 std::string training_section(const nlohmann::json& report);
 std::string cost_section(const nlohmann::json& report);
 // Data, machine, recipe.

@@ -26,6 +26,41 @@ json to_json(const WorstToken& token, const ReportData& data) {
           {"relative_error", number(token.relative_error)}};
 }
 
+json to_json(const ClassificationIntervals& scores) {
+  return {{"accuracy", to_json(scores.accuracy)},
+          {"balanced_accuracy", to_json(scores.balanced_accuracy)},
+          {"macro_f1", to_json(scores.macro_f1)}};
+}
+
+json to_json(const TaskFigures& figures) {
+  json result = to_json(figures.scores);
+  result["accuracy_difference"] = to_json(figures.accuracy_difference);
+  result["disagreement"] = to_json(figures.disagreement);
+  if (figures.own_head) {
+    result["own_head"] = to_json(figures.own_head->projected);
+    result["own_head"]["true_cache"] = to_json(figures.own_head->true_cache);
+  }
+  return result;
+}
+
+json to_json(const TaskSummary& task) {
+  const auto both = [&](Interval ClassificationIntervals::*figure) {
+    return json{{"true_cache", to_json(task.true_cache.*figure)},
+                {"majority_class", to_json(task.majority_class.*figure)}};
+  };
+  json result = both(&ClassificationIntervals::accuracy);
+  result["num_classes"] = task.num_classes;
+  result["balanced_accuracy"] = both(&ClassificationIntervals::balanced_accuracy);
+  result["macro_f1"] = both(&ClassificationIntervals::macro_f1);
+  for (const FineTuningGain& gain : task.gains) {
+    json entry = to_json(gain.gain);
+    entry["row"] = gain.row;
+    entry["against"] = gain.against;
+    result["gains"].push_back(std::move(entry));
+  }
+  return result;
+}
+
 json to_json(const ReportRow& row, const ReportData& data) {
   json headline = json::object(), groups = json::object();
   json streams = json::array(), worst_tokens = json::array();
@@ -46,11 +81,7 @@ json to_json(const ReportRow& row, const ReportData& data) {
                  {"streams", streams},
                  {"worst_tokens", worst_tokens}};
   if (!row.checkpoint.empty()) result["checkpoint"] = row.checkpoint;
-  if (row.task) {
-    result["task"] = {{"accuracy", to_json(row.task->accuracy)},
-                      {"accuracy_difference", to_json(row.task->accuracy_difference)},
-                      {"disagreement", to_json(row.task->disagreement)}};
-  }
+  if (row.task) result["task"] = to_json(*row.task);
   return result;
 }
 
@@ -104,11 +135,7 @@ json to_json(const Report& report) {
                  {"dataset", to_json(report.data)},
                  {"warnings", report.warnings},
                  {"reconstruction", reconstruction(report)}};
-  if (report.task) {
-    result["task"] = {{"num_classes", report.task->num_classes},
-                      {"true_cache", to_json(report.task->true_cache)},
-                      {"majority_class", to_json(report.task->majority_class)}};
-  }
+  if (report.task) result["task"] = to_json(*report.task);
   if (report.certificates) result["certificates"] = to_json(*report.certificates);
   for (const TrainingCurve& curve : report.training) result["training"].push_back(to_json(curve));
   if (report.ladder) add_to_json(*report.ladder, result);

@@ -1,5 +1,6 @@
 // A report for people: the table on a terminal and report.md. Tables share their columns.
 #include "kvalign/evaluate/report.h"
+#include "task_head_text.h"
 #include "text_table.h"
 
 namespace kvalign {
@@ -30,7 +31,7 @@ TextTable headline_table(const Report& report) {
     for (const NamedInterval& figure : row.headline) {
       cells.push_back(format_interval(figure.interval));
     }
-    if (row.task) cells.push_back(format_interval(row.task->accuracy));
+    if (row.task) cells.push_back(format_interval(row.task->scores.accuracy));
     table.add(cells);
   }
   return table;
@@ -50,14 +51,6 @@ std::string describe_data(const Report& report) {
   if (data.test_documents < 2) return text + "One document alone gives no interval.\n";
   return text + "Intervals: 95 %, percentile bootstrap over the held-out " +
          (data.test_documents == data.test_sequences ? "sequences" : "documents") + ".\n";
-}
-
-std::string describe_task(const Report& report) {
-  if (!report.task) return "";
-  return "Task: a linear head on the mean of the true receiver cache, " +
-         std::to_string(report.task->num_classes) + " classes" + "; accuracy on true caches " +
-         format_interval(report.task->true_cache) + ", commonest label " +
-         format_interval(report.task->majority_class) + ".\n";
 }
 
 std::string describe_absent(const Report& report) {
@@ -87,18 +80,6 @@ std::string differences_section(const Report& report) {
   return "\n## Differences\n\nPaired over the resamples; an interval without 0 is a "
          "difference.\n\n" +
          table.markdown();
-}
-
-std::string task_section(const Report& report) {
-  if (!report.task) return "";
-  TextTable table({"row", "accuracy", "minus true cache", "labelled unlike on the true cache"});
-  for (const ReportRow& row : report.rows) {
-    if (!row.task) continue;
-    table.add({row.row, format_interval(row.task->accuracy),
-               format_interval(row.task->accuracy_difference),
-               format_interval(row.task->disagreement)});
-  }
-  return "\n## Task agreement\n\n" + describe_task(report) + "\n" + table.markdown();
 }
 
 std::string layers_section(const ReportRow& row, const ReportData& data) {
@@ -139,6 +120,8 @@ With y a true vector of the receiver, p the projected one, sums over the held-ou
   good as that mean (which no row is given; the row `mean` has the training split's), 1 is perfect.
 - mean: the plain mean of the streams' figures, as in the first table; pooled: one formula over the
   sums of all streams, in which large streams count more.
+- balanced accuracy: mean over the classes of the share of it that is found; macro-F1: mean over the classes
+  of 2 hits / (times it is true + times it is said).
 - worst tokens: by |y - p| / |y|; `token` counts from the start of the sequence.
 )";
 
@@ -146,7 +129,7 @@ With y a true vector of the receiver, p the projected one, sums over the held-ou
 
 std::string to_text(const Report& report) {
   std::string text = headline_table(report).aligned() + "\n" + describe_data(report) +
-                     describe_task(report) + describe_absent(report);
+                     task_text(report) + describe_absent(report);
   if (report.certificates) text += "\n" + to_text(*report.certificates);
   if (report.cost) text += "\n" + to_text(*report.cost);
   if (report.ladder) text += "\n" + to_text(*report.ladder);
@@ -169,7 +152,7 @@ std::string to_markdown(const Report& report) {
           count(report.machine.num_threads, "thread") + ", LibTorch " + report.machine.libtorch +
           ", " + report.machine.compiler + ", kvalign " + report.machine.kvalign + ", " +
           report.machine.build + "\n";
-  text += differences_section(report) + task_section(report);
+  text += differences_section(report) + task_markdown(report);
   if (report.certificates) text += "\n" + to_markdown(*report.certificates);
   for (const ReportRow& row : report.rows) {
     if (!row.checkpoint.empty()) text += layers_section(row, data);

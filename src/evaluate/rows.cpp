@@ -200,6 +200,7 @@ std::vector<Row> checkpoint_rows(const EvaluateOptions& options, const RowContex
     rows.push_back(projector_row(name, describe_projector(*checkpoint.projector),
                                  checkpoint.projector, context.device));
     rows.back().checkpoint = path;
+    rows.back().task_head = std::move(checkpoint.task_head);
     rows.back().rank = rank;
     if (!wire.empty()) send_in_fp8(rows.back(), wire, checkpoint.projector->sender(), path);
   }

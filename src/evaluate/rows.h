@@ -16,6 +16,7 @@
 #include "kvalign/evaluate/cost.h"
 #include "kvalign/evaluate/evaluate_options.h"
 #include "kvalign/evaluate/report.h"
+#include "kvalign/loss/task_head.h"
 #include "kvalign/ops/fp8_wire.h"
 #include "kvalign/projector/kv_projector.h"
 
@@ -32,7 +33,8 @@ struct Row {
   std::string wire = {};
   int64_t wire_bytes_per_token = 0, wire_bytes_once = 0;
   int64_t num_parameters = 0;
-  ProjectorSize size = {};                                               // of a projector
+  std::optional<TaskHead> task_head = {};  // of a fine-tuned checkpoint; on the CPU
+  ProjectorSize size = {};                 // of a projector
   std::function<at::Tensor(const at::Tensor& sender_STd)> project = {};  // [S, T, d] -> [R, T, D]
   std::optional<Fp8Wire> fp8_wire = {};  // that the sender's cache crosses; none: all arrives
   int64_t num_kv_heads = 1;              // of the sender

@@ -1,11 +1,13 @@
-// Does a task head that was trained on true receiver caches say the same of projected ones? Private
-// to evaluate/.
+// Does a task head that was trained on true receiver caches say the same of projected ones? And how
+// well do heads tell the labels? Private to evaluate/.
 //
-// Shapes:  Q sequences   C = streams * width   K classes
+// Shapes:  Q sequences   C = streams * width   K classes   N resamples
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "kvalign/evaluate/bootstrap.h"
@@ -20,6 +22,14 @@ struct PooledSplit {
   at::Tensor labels_Q;
 };
 
+// A row's projected caches of the test split, in the same order, and the head that came with it.
+struct PooledRow {
+  std::string name;
+  bool is_checkpoint = false;
+  at::Tensor pooled_QC;
+  std::optional<TaskHead> own_head = {};
+};
+
 class TaskAgreement {
  public:
   // Trains the head. Errors: c10::Error as train_task_head.
@@ -27,13 +37,14 @@ class TaskAgreement {
 
   const TaskHead& head() const { return head_; }
 
-  TaskSummary summary(const Bootstrap& bootstrap) const;
+  // The gains are those over checkpoints without a head of their own and over the row itself, whose
+  // projector may have been fine-tuned too.
+  TaskSummary summary(const std::vector<PooledRow>& rows, const Bootstrap& bootstrap) const;
 
-  // Of one row's projected caches of the test split, pooled in the same order.
-  TaskFigures figures(const at::Tensor& projected_QC, const Bootstrap& bootstrap) const;
+  TaskFigures figures(const PooledRow& row, const Bootstrap& bootstrap) const;
 
  private:
-  at::Tensor is_right(const at::Tensor& classes_Q) const;
+  ClassificationScores scores(const at::Tensor& classes_Q, const Bootstrap& bootstrap) const;
 
   TaskHead head_;
   PooledSplit test_;

@@ -180,14 +180,51 @@ TEST_F(EvaluateTest, TaskOnlyWhereThereAreLabels) {
   EXPECT_EQ(report.task->num_classes, 2);
   // One cache for all sequences: one answer for all.
   const TaskFigures& task = report.rows[0].task.value();
-  EXPECT_NEAR(task.accuracy_difference.value, task.accuracy.value - report.task->true_cache.value,
-              1e-12);
+  EXPECT_NEAR(task.accuracy_difference.value,
+              task.scores.accuracy.value - report.task->true_cache.accuracy.value, 1e-12);
+  // Of two classes, it finds one.
+  EXPECT_NEAR(task.scores.balanced_accuracy.value, 0.5, 1e-12);
+  EXPECT_NEAR(report.task->majority_class.balanced_accuracy.value, 0.5, 1e-12);
+  EXPECT_TRUE(report.task->gains.empty());
 
   GeneratorOptions unlabelled = flat_options();
   unlabelled.num_classes = 0;
   recipe_.dataset.folder = folder_.file("unlabelled");
   generate_paired_dataset(unlabelled, recipe_.dataset.folder);
   EXPECT_FALSE(evaluate(recipe_, options_).task.has_value());
+}
+
+// A head that says class 1 whatever it reads, beside the same projector without a head.
+TEST_F(EvaluateTest, AHeadOfItsOwnIsARowBesideTheProjectorWithoutOne) {
+  generate(flat_options());
+  const std::string plain = save("plain", recipe_.split);
+  Checkpoint headed = load_checkpoint(plain);
+  headed.task_head = TaskHead{at::zeros({2, 10}), at::tensor({0.0F, 1.0F})};
+  save_checkpoint(folder_.file("headed.safetensors"), headed);
+  options_.baselines = {"mean"};
+  options_.checkpoints = {"before=" + plain, "after=" + folder_.file("headed.safetensors")};
+  const Report report = evaluate(recipe_, options_);
+  EXPECT_FALSE(report.rows[0].task->own_head.has_value());
+  ASSERT_TRUE(report.rows[1].task->own_head.has_value());
+
+  const auto dataset = PairedDataset::open(recipe_.dataset.folder);
+  const Split split = split_by_sequence(*dataset, recipe_.split);
+  double ones = 0;
+  for (const int64_t sequence : split.test) ones += dataset->label(sequence).value() == 1;
+  const double accuracy = ones / static_cast<double>(split.test.size());
+  const OwnHeadFigures& own = *report.rows[1].task->own_head;
+  for (const ClassificationIntervals& scores : {own.projected, own.true_cache}) {
+    EXPECT_NEAR(scores.accuracy.value, accuracy, 1e-12);
+    EXPECT_NEAR(scores.balanced_accuracy.value, 0.5, 1e-12);
+    EXPECT_NEAR(scores.macro_f1.value, accuracy / (1 + accuracy), 1e-12);
+  }
+  ASSERT_EQ(report.task->gains.size(), 2u);  // over the checkpoint before, and over itself
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(report.task->gains[i].row, "after");
+    EXPECT_EQ(report.task->gains[i].against, report.rows[i].row);
+    EXPECT_NEAR(report.task->gains[i].gain.accuracy.value,
+                accuracy - report.rows[i].task->scores.accuracy.value, 1e-12);
+  }
 }
 
 TEST_F(EvaluateTest, OneLabelForAllIsNoTask) {

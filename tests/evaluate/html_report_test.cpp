@@ -30,6 +30,16 @@ json read(const std::string& path) {
 json whole_report() {
   json report = read("results/demo.json");
   report.update(read("tests/evaluate/report_parts.json"));
+  json scores = report["task"]["gains"][0];
+  scores.erase("row");
+  scores.erase("against");
+  for (json& row : report["reconstruction"]["rows"]) {
+    row["task"] = scores;
+    row["task"].update({{"accuracy_difference", scores["accuracy"]},
+                        {"disagreement", scores["accuracy"]},
+                        {"own_head", scores}});
+    row["task"]["own_head"]["true_cache"] = scores;
+  }
   for (json& row : report["ladder"]) {
     const bool is_floor = row["row"] == report["ladder_data"]["floor"];
     const double nll = row["row"] == "true cache" ? 1 : is_floor ? 3 : 2;
@@ -135,6 +145,15 @@ TEST_F(HtmlReportTest, WhatIsNotThereIsNotShown) {
   EXPECT_THAT(page, HasSubstr("<h2>Reconstruction</h2>"));
   EXPECT_THAT(page, HasSubstr("Task agreement"));
   EXPECT_EQ(count_of(page, "<svg"), 0);
+}
+
+TEST_F(HtmlReportTest, TellsOfTaskHeadsAndFineTuning) {
+  const std::string page = to_html(whole_report());
+  for (const char* cell : {"Task agreement, 5 classes", "commonest label", "balanced accuracy",
+                           "macro-F1", "V2, own head", "true cache, head of V2", "V2 minus V1"}) {
+    EXPECT_THAT(page, HasSubstr(cell));
+  }
+  EXPECT_THAT(to_html(read("results/seed_512_to_4096.json")), Not(HasSubstr("own head")));
 }
 
 TEST_F(HtmlReportTest, TellsTheVerdict) {

@@ -3,7 +3,9 @@
 
 #include <fstream>
 
+#include "kvalign/dataset/generator.h"
 #include "kvalign/evaluate/evaluate.h"
+#include "kvalign/train/checkpoint.h"
 #include "tests/support/python.h"
 #include "tiny_ladder.h"
 
@@ -41,6 +43,36 @@ TEST(ReportSchema, AFreshReportFollowsIt) {
   json["ladder"][0].erase("wire");
   std::ofstream(path) << json;
   EXPECT_NE(run_python(kValidate, arguments), 0);
+}
+
+TEST(ReportSchema, AReportOfATaskFollowsIt) {
+  KVALIGN_SKIP_WITHOUT_PYTHON();
+  const TemporaryFolder folder;
+  Recipe recipe;
+  recipe.device = "cpu";
+  recipe.split = {.validation = 0.2, .test = 0.3};
+  recipe.dataset.folder = folder.file("data");
+  generate_paired_dataset({.sender = {.head_dim = 6},
+                           .receiver = {.head_dim = 10},
+                           .num_sequences = 30,
+                           .tokens_per_sequence = 7},
+                          recipe.dataset.folder);
+  const auto dataset = open_dataset(recipe.dataset);
+  const DatasetIndex& index = dataset->index();
+  EvaluateOptions options{.checkpoints = {folder.file("tuned.safetensors")}, .baselines = {"mean"}};
+  save_checkpoint(
+      options.checkpoints[0],
+      {.projector = std::make_shared<KvProjector>(
+           ProjectorOptions{.standardise_features = false, .standardise_targets = false},
+           index.sender.geometry, index.receiver.geometry),
+       .dataset_sha256 = dataset->sha256(),
+       .split_sha256 = split_by_sequence(*dataset, recipe.split).sha256,
+       .task_head = TaskHead{at::zeros({2, 10}), at::zeros({2})}});
+  const nlohmann::json json = to_json(evaluate(recipe, options));
+  EXPECT_TRUE(json["task"].contains("gains"));
+  const std::string path = folder.file("report.json");
+  std::ofstream(path) << json;
+  EXPECT_EQ(run_python(kValidate, KVALIGN_SOURCE_DIR "/results/report.schema.json " + path), 0);
 }
 
 }  // namespace

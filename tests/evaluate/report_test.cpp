@@ -139,14 +139,45 @@ TEST(Report, JsonOfTraining) {
 
 TEST(Report, TaskHasItsOwnSectionAndColumn) {
   Report report = two_rows();
-  report.task = TaskSummary{.num_classes = 2, .true_cache = {0.9, 0.8, 1}, .majority_class = {0.5}};
-  for (ReportRow& row : report.rows) row.task = TaskFigures{.accuracy = {0.85, 0.7, 0.95}};
+  report.task = TaskSummary{.num_classes = 2,
+                            .true_cache = {.accuracy = {0.9, 0.8, 1}, .macro_f1 = {0.89}},
+                            .majority_class = {.accuracy = {0.5}, .balanced_accuracy = {0.5}}};
+  for (ReportRow& row : report.rows) {
+    row.task = TaskFigures{.scores = {.accuracy = {0.85, 0.7, 0.95}}};
+  }
   EXPECT_THAT(to_text(report), HasSubstr("task accuracy"));
   EXPECT_THAT(to_text(report),
               HasSubstr("2 classes; accuracy on true caches 0.9000 [0.8000, 1.0000]"
                         ", commonest label 0.5000.\n"));
   EXPECT_THAT(to_markdown(report), HasSubstr("## Task agreement"));
-  EXPECT_EQ(to_json(report)["task"]["true_cache"]["value"], 0.9);
+  const nlohmann::json json = to_json(report);
+  EXPECT_EQ(json["task"]["true_cache"]["value"], 0.9);
+  EXPECT_EQ(json["task"]["macro_f1"]["true_cache"]["value"], 0.89);
+  EXPECT_EQ(json["task"]["balanced_accuracy"]["majority_class"]["value"], 0.5);
+  EXPECT_FALSE(json["task"].contains("gains"));
+  EXPECT_EQ(json["reconstruction"]["rows"][0]["task"]["accuracy"]["low"], 0.7);
+  EXPECT_FALSE(json["reconstruction"]["rows"][0]["task"].contains("own_head"));
+}
+
+TEST(Report, FineTunedRowsTellOfTheirOwnHead) {
+  Report report = two_rows();
+  report.task =
+      TaskSummary{.num_classes = 2, .gains = {{"v1", "v0", {.macro_f1 = {0.25, 0.1, 0.3}}}}};
+  report.rows[0].task =
+      TaskFigures{.own_head = OwnHeadFigures{.projected = {.balanced_accuracy = {0.75, 0.5, 1}},
+                                             .true_cache = {.macro_f1 = {0.125}}}};
+  for (const std::string& text : {to_text(report), to_markdown(report)}) {
+    EXPECT_THAT(text, HasSubstr("v1, own head"));
+    EXPECT_THAT(text, HasSubstr("true cache, head of v1"));
+    EXPECT_THAT(text, HasSubstr("v1 minus v0"));
+    EXPECT_THAT(text, HasSubstr("0.2500 [0.1000, 0.3000]"));
+  }
+  const nlohmann::json json = to_json(report);
+  const nlohmann::json& own = json["reconstruction"]["rows"][0]["task"]["own_head"];
+  EXPECT_EQ(own["balanced_accuracy"]["low"], 0.5);
+  EXPECT_EQ(own["true_cache"]["macro_f1"]["value"], 0.125);
+  EXPECT_EQ(json["task"]["gains"][0]["against"], "v0");
+  EXPECT_EQ(json["task"]["gains"][0]["macro_f1"]["high"], 0.3);
 }
 
 TEST(Machine, KnowsItself) {

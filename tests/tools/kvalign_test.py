@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 KVALIGN = pathlib.Path(os.environ["KVALIGN"]).resolve()
 CONFIGS = ROOT / "configs"
 COMMANDS = [["capture"], ["dataset", "generate"], ["dataset", "inspect"], ["dataset", "verify"],
-            ["dataset", "stats"], ["distill-train"], ["eval"], ["continue"]]
+            ["dataset", "stats"], ["distill-train"], ["fine-tune"], ["eval"], ["continue"]]
 
 
 def kvalign(*arguments, **options):
@@ -46,7 +46,7 @@ class HelpAndVersion(Case):
 
     def test_help_names_every_subcommand_and_exit_code(self):
         text = self.run_to(0, "--help").stdout
-        for word in ["capture", "dataset", "distill-train", "eval", "continue", "export-encoder", "encode",
+        for word in ["capture", "dataset", "distill-train", "fine-tune", "eval", "continue", "export-encoder", "encode",
                      "decode", "Exit codes: 0 done, 1 failed"]:
             self.assertIn(word, text)
 
@@ -188,6 +188,34 @@ class Runs(Case):
 
     def test_layers_from_data_to_report(self):
         self.train_and_evaluate("tiny_layers", ["keys", "values"])
+
+    def test_fine_tuned_and_plain_checkpoints_stand_side_by_side(self):
+        self.run_to(0, *self.arguments("distill-train", run="plain"))
+        plain = self.folder / "plain/checkpoint.safetensors"
+        for trained in ["head", "projector", "both"]:
+            tuned = self.run_to(0, *self.arguments("fine-tune", run=f"tuned_{trained}"), "--set",
+                                f"fine_tune.train={trained}", "--checkpoint", plain)
+            self.assertIn(f"tuned_{trained}/checkpoint.safetensors", tuned.stdout)
+            self.assertIn("task head: accuracy", tuned.stderr)
+        checkpoints = [f"--checkpoint=before={plain}"]
+        checkpoints += [f"--checkpoint={trained}={self.folder}/tuned_{trained}/checkpoint.safetensors"
+                        for trained in ["head", "projector", "both"]]
+        evaluated = self.run_to(0, *self.arguments("eval", run="plain"), *checkpoints, "--output",
+                                self.folder / "compared")
+        self.assertIn("both minus before", evaluated.stdout)
+        report = json.loads((self.folder / "compared/report.json").read_text())
+        rows = {row["row"]: row["task"] for row in report["reconstruction"]["rows"]}
+        self.assertNotIn("own_head", rows["before"])
+        # The projector that was frozen is the one before.
+        self.assertEqual(rows["head"]["accuracy"], rows["before"]["accuracy"])
+        self.assertIn("balanced_accuracy", rows["both"]["own_head"])
+        self.assertIn("own head", (self.folder / "compared/report.html").read_text())
+
+    def test_fine_tuning_needs_a_checkpoint(self):
+        self.refuse("option 'fine_tune.checkpoint' is required",
+                    *self.arguments("fine-tune", run="tuned_nothing"))
+        self.refuse("/no/such.safetensors", *self.arguments("fine-tune", run="tuned_nothing"),
+                    "--checkpoint", "/no/such.safetensors", code=1)
 
     def test_dataset_commands(self):
         data = self.folder / "data_tiny"

@@ -10,6 +10,7 @@
 
 #include "kvalign/evaluate/bootstrap.h"
 #include "kvalign/evaluate/certificate_report.h"
+#include "kvalign/evaluate/classification.h"
 #include "kvalign/evaluate/cost_report.h"
 #include "kvalign/evaluate/ladder_report.h"
 #include "kvalign/evaluate/machine.h"
@@ -38,11 +39,17 @@ struct GroupFigures {
   FigureValues mean = {}, pooled = {};
 };
 
+/// What the head of a fine-tuned checkpoint says, of the row's caches and of the true ones.
+struct OwnHeadFigures {
+  ClassificationIntervals projected = {}, true_cache = {};
+};
+
 /// What a task head that was trained on true receiver caches says of a row's caches.
 struct TaskFigures {
-  Interval accuracy = {};
+  ClassificationIntervals scores = {};
   Interval accuracy_difference = {};  ///< to the same head on the true caches, paired
   Interval disagreement = {};         ///< share of sequences labelled unlike on the true cache
+  std::optional<OwnHeadFigures> own_head = {};
 };
 
 struct ReportRow {
@@ -67,11 +74,19 @@ struct RowDifference {
   Interval difference = {};
 };
 
+/// What fine-tuning did: the score of `row` with its own head, minus that of `against` with the
+/// head that was trained on true caches; paired.
+struct FineTuningGain {
+  std::string row = {}, against = {};
+  ClassificationIntervals gain = {};
+};
+
 /// The task as such; only where the dataset has labels.
 struct TaskSummary {
   int64_t num_classes = 0;
-  Interval true_cache = {};      ///< accuracy of the head on the true receiver caches
-  Interval majority_class = {};  ///< accuracy of always saying the commonest training label
+  ClassificationIntervals true_cache = {};      ///< of the head on the true receiver caches
+  ClassificationIntervals majority_class = {};  ///< of always saying the commonest training label
+  std::vector<FineTuningGain> gains = {};       ///< of each row with a head of its own
 };
 
 /// Where the numbers come from.

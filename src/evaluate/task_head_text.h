@@ -1,0 +1,14 @@
+// What a report for people says of task heads. Private to evaluate/.
+#pragma once
+
+#include <string>
+
+#include "kvalign/evaluate/report.h"
+
+namespace kvalign {
+
+// For a terminal, and as a section of report.md; empty where there is no task.
+std::string task_text(const Report& report);
+std::string task_markdown(const Report& report);
+
+}  // namespace kvalign
