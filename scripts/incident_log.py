@@ -10,8 +10,9 @@ read the beginning. The report answers three questions about the end of the log:
 classes), a severity (5 classes) and an incident code (20 classes).
 
 Deterministic: document i of a seed is the same on every machine and for every --documents.
-Documents end with a line "<|endoftext|>". --labels writes one JSON object a document; --task the
-log up to its report, with what the report says of it as words: scripts/task_file.py asks for them.
+Documents end with a line "<|endoftext|>". --labels writes one JSON object a document; --task
+one with the labels as words (alarm, severity, code) and the text before each (before_alarm, ..), of
+which scripts/task_file.py makes questions.
 """
 
 import argparse
@@ -174,13 +175,14 @@ def document(seed, number):
 
 
 def task(text, labels):
-    """A line of --task: the labels as the report words them."""
+    """A line of --task: each label as the report words it, and the text that comes before it."""
     words = {
         "alarm": "yes" if labels["alarm"] else "no",
         "severity": str(labels["severity"] + 1),
         "code": f"{labels['code']:02d}",
     }
-    return json.dumps({"text": text[: text.index("\nreport. ")], **words}) + "\n"
+    before = {f"before_{name}": text[: text.rindex(f"\n{name} ")] for name in words}
+    return json.dumps(words | before) + "\n"
 
 
 def main(arguments=None):

@@ -4,9 +4,11 @@
 A table stands between the lines  <!-- results:NAME -->  and  <!-- /results -->  and shows the
 reconstruction in results/NAME.json (the report.json of `kvalign eval`); one between
 <!-- ladder:NAME -->  and  <!-- /ladder -->  shows its ladder, and one between <!-- certificates:NAME -->
-and  <!-- /certificates -->  what it proves. One between  <!-- plan:NAME -->  and  <!-- /plan -->  quotes
+and  <!-- /certificates -->  what it proves, one between  <!-- task_success:NAME -->  and
+<!-- /task_success -->  who answers right. One between  <!-- plan:NAME -->  and  <!-- /plan -->  quotes
 results/plans/NAME.json, what `kvalign plan --json` printed; one between  <!-- times:NAME -->  and
-<!-- /times -->  has a ladder's milliseconds and joules. <!-- seed:tables --> is seed_tables.py's. Without arguments the tables are
+<!-- /times -->  has a ladder's milliseconds and joules. <!-- seed:tables --> is seed_tables.py's.
+Without arguments the tables are
 rewritten; with --check nothing is written, and the exit code is 1 where README and results disagree.
 """
 
@@ -21,9 +23,10 @@ import seed_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
-    r"(<!-- (?P<kind>results|ladder|certificates|plan|times|seed):(?P<name>[\w.-]+) -->\n).*?(<!-- /(?P=kind) -->)", re.DOTALL
+    r"(<!-- (?P<kind>results|ladder|certificates|task_success|plan|times|seed):(?P<name>[\w.-]+) -->\n)"
+    r".*?(<!-- /(?P=kind) -->)", re.DOTALL
 )
-MARKER = re.compile(r"<!-- (?:results|ladder|certificates|plan|times|seed):[\w.-]+ -->")
+MARKER = re.compile(r"<!-- (?:results|ladder|certificates|task_success|plan|times|seed):[\w.-]+ -->")
 TITLES = {
     "r2": "R²",
     "r2_keys": "R² keys",
@@ -53,9 +56,14 @@ def markdown_row(cells):
     return "| " + " | ".join(cells) + " |\n"
 
 
+def machine_text(report):
+    text = "{cpu}, {device}, {num_threads} threads, LibTorch {libtorch}.\n"
+    return text.format(**report["machine"])
+
+
 def describe(report):
     """One line below the table: what was held out, on which machine, how large an interval is."""
-    data, machine = report["dataset"], report["machine"]
+    data = report["dataset"]
     sinks = data["skip_first_tokens"]
     units = "sequences" if data["test_documents"] == data["test_sequences"] else "documents"
     return (
@@ -63,8 +71,7 @@ def describe(report):
         f"{data['test_documents']} documents, {data['test_tokens']:,} tokens"
         + (f" without the first {sinks} of each" if sinks else "")
         + f"; {data['train_sequences']} trained on. 95 % bootstrap intervals over {units}. "
-        f"{machine['cpu']}, {machine['device']}, {machine['num_threads']} threads, "
-        f"LibTorch {machine['libtorch']}.\n"
+        f"{machine_text(report)}"
     )
 
 
@@ -116,7 +123,7 @@ def ladder_cells(row):
 
 def ladder_table(report):
     """Rows of the ladder, the gate's verdict, and what was read where."""
-    data, machine = report["ladder_data"], report["machine"]
+    data = report["ladder_data"]
     first = f"first {data['first_tokens']}"
     titles = ["row", f"nll {first}", "nll", "ppl", f"top-1 {first}", "top-1",
               "retention", "KL", "nats/byte", "bytes/token", "ms"]
@@ -132,8 +139,7 @@ def ladder_table(report):
         f"{data['continuation_tokens']} predicted. nll in nats a token; retention from the floor "
         f"({data['floor']} where nothing is re-read) to the true cache; ms a sequence: prefill, "
         f"projection and continuation, median of {data['timed_sequences']} sequences, without the "
-        f"sender's prefill ({fixed(cold, 0)} ms cold, 0 warm). {machine['cpu']}, "
-        f"{machine['device']}, {machine['num_threads']} threads, LibTorch {machine['libtorch']}.\n"
+        f"sender's prefill ({fixed(cold, 0)} ms cold, 0 warm). {machine_text(report)}"
     )
 
 
@@ -212,7 +218,7 @@ def markdown_table(titles, rows):
 
 def certificates_table(report):
     """What rounding does, measured and certified; what projection does, measured and statistical."""
-    certificates, data, machine = report["certificates"], report["dataset"], report["machine"]
+    certificates, data = report["certificates"], report["dataset"]
     rows = certificates["rows"]
     attention = any(row["attention"] or row["attention_whole"] for row in rows)
     titles = ["row", "sent numbers move: measured", "certified", "outputs move: measured", "certified",
@@ -234,8 +240,30 @@ def certificates_table(report):
         f"{sum(row['violations'] for row in rows)} bounds exceeded. Medians over tokens, streams, queries "
         f"and layers. {data['sender']} to {data['receiver']}; relative errors of "
         f"{rows[0]['projection']['documents']} documents; all {certificates['statements']} statistical "
-        f"limits hold together with {share(certificates['confidence'])} confidence. {machine['cpu']}, "
-        f"{machine['device']}, {machine['num_threads']} threads, LibTorch {machine['libtorch']}.\n"
+        f"limits hold together with {share(certificates['confidence'])} confidence. {machine_text(report)}"
+    )
+
+
+def points(interval):
+    """A share and its interval in points of 100; "-" for none."""
+    value, low, high = ((interval or {}).get(key) for key in ("value", "low", "high"))
+    text = [fixed(None if one is None else 100 * one, 1) for one in (value, low, high)]
+    return text[0] if low is None else f"{text[0]} [{text[1]}, {text[2]}]"
+
+
+def task_success_table(report):
+    """Shares of texts answered right, and each row against reading the text and the sender alone."""
+    task, figures = report["task_success"], ("accuracy", "balanced_accuracy", "macro_f1")
+    differences = {(one["row"], one["against"]): one["accuracy"] for one in task["differences"]}
+    titles = ["row", "success %", "balanced accuracy %", "macro-F1 %", "success minus text",
+              "minus sender alone"]
+    rows = [[row["row"], *(points(row[figure]) for figure in figures),
+             *(points(differences.get((row["row"], other))) for other in ("text", "sender alone"))]
+            for row in task["rows"]]
+    return (
+        f"{markdown_table(titles, rows)}\n{task['conclusion']}\n\n{task['sender']} to "
+        f"{task['receiver']}: {task['texts']} held-out texts of {len(task['classes'])} classes, asked "
+        f"{json.dumps(task['question'])}. 95 % bootstrap intervals over texts. {machine_text(report)}"
     )
 
 
@@ -271,6 +299,7 @@ def seed_table(results):
 
 
 MAKERS = {"times": times_table, "results": table, "ladder": ladder_table, "certificates": certificates_table,
+          "task_success": task_success_table,
           "plan": plan_quote}
 
 
@@ -286,14 +315,14 @@ def fill(readme, results):
             raise SystemExit(f"{path} is missing, but README.md has a table of it")
         report = json.loads(path.read_text(encoding="utf-8"))
         needed = {"times": "ladder"}.get(match["kind"], match["kind"])
-        if needed in ("ladder", "certificates") and needed not in report:
+        if needed in ("ladder", "certificates", "task_success") and needed not in report:
             raise SystemExit(f"{path} holds no {needed}, but README.md has a table of it")
         return match[1] + MAKERS[match["kind"]](report) + match[4]
 
     if len(MARKER.findall(readme)) != len(BLOCK.findall(readme)):
         raise SystemExit(
-            "README.md: a <!-- results:NAME -->, <!-- ladder:NAME -->, <!-- certificates:NAME --> or "
-            "<!-- plan:NAME --> is not closed by <!-- /results -->, <!-- /ladder --> and so on"
+            "README.md: a <!-- results:NAME -->, <!-- ladder:NAME -->, <!-- certificates:NAME -->, "
+            "<!-- task_success:NAME --> or <!-- plan:NAME --> is not closed by <!-- /results -->, <!-- /ladder --> and so on"
         )
     return BLOCK.sub(replace, readme)
 

@@ -93,7 +93,7 @@ class IncidentLogTest(unittest.TestCase):
                 [one for _, one in made],
             )
 
-    def test_a_task_is_the_log_without_what_its_report_says(self):
+    def test_a_task_is_what_comes_before_each_label(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder)
             arguments = ["--documents", "6", "--seed", "9", "--output", str(path / "text")]
@@ -101,10 +101,12 @@ class IncidentLogTest(unittest.TestCase):
             pieces = (path / "text").read_text().split("<|endoftext|>\n")
             for line, piece in zip((path / "task").read_text().splitlines(), pieces):
                 task = json.loads(line)
-                self.assertTrue(piece.startswith(task["text"] + "\nreport. camera "))
-                report = piece[len(task["text"]) :]
+                self.assertEqual(len(task), 6)
                 for word in ("alarm", "severity", "code"):
-                    self.assertIn(f"\n{word} {task[word]}.\n", report)
+                    start = f"{task[f'before_{word}']}\n{word} {task[word]}.\n"
+                    self.assertTrue(piece.startswith(start))
+                    self.assertNotIn(f"\n{word} ", piece[len(start) - 1 :])
+                    self.assertIn("\nreport. camera ", start)
 
 
 if __name__ == "__main__":

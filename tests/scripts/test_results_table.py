@@ -158,6 +158,21 @@ class ResultsTableTest(unittest.TestCase):
         (self.path / "seed_512_to_4096.json").write_text(json.dumps(seed))
         self.assertIn("no row 'V1, LayerNorm' in reconstruction", self.run_script().stderr)
 
+    def test_task_success(self):
+        parts = SCRIPT.parents[1] / "tests/evaluate/report_parts.json"
+        task = json.loads(parts.read_text(encoding="utf-8"))["task_success"]
+        whole = json.dumps(report() | {"task_success": task}, sort_keys=True)  # as reports are
+        (self.path / "run.json").write_text(whole)
+        self.write_readme("<!-- task_success:run -->\n<!-- /task_success -->\n")
+        self.assertEqual(self.run_script().returncode, 0)
+        self.assertEqual(self.run_script("--check").returncode, 0)
+        text = (self.path / "README.md").read_text(encoding="utf-8")
+        self.assertIn("| ridge + sinks | 80.0 [70.0, 85.0] | 80.0 [70.0, 90.0] | 79.0 [69.0, 89.0] | "
+                      "-10.0 [-20.0, -5.0] | 10.0 [0.0, 15.0] |\n", text)
+        self.assertIn("| majority class | 50.0 | 50.0 | 33.3 | - | - |\n", text)
+        self.assertIn('40 held-out texts of 2 classes, asked "\\nIs this spam?".', text)
+        self.assertIn("\nridge + sinks answers 80 % of the texts right; text", text)
+
     def test_plan_is_quoted(self):
         (self.path / "plans").mkdir()
         (self.path / "plans" / "link.json").write_text(json.dumps({"prompts": [

@@ -67,7 +67,7 @@ ladder: {{sender: demo/sender, receiver: demo/receiver, gate_tokens: 100}}
     def make_task(self, label, held_out):
         path = self.folder / f"{label}.safetensors"
         self.script("task_file.py", "--tokenizer", ROOT / "demo/receiver", "--input",
-                    self.folder / "logs.jsonl", "--text-field", "text", "--label-field", label,
+                    self.folder / "logs.jsonl", "--text-field", f"before_{label}", "--label-field", label,
                     "--question", f"\\n{label}", "--held-out", held_out, "--max-tokens", 450,
                     "--output", path)
         return path
