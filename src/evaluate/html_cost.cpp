@@ -59,7 +59,7 @@ std::string table_of(const std::string& caption, const json& rows) {
 }
 
 // What the estimate assumes: each number and text that is no row.
-std::string settings_list(const json& cost) {
+std::string cost_settings_list(const json& cost) {
   std::vector<std::string> texts;
   const json settings = cost.flatten();
   for (const auto& [key, value] : settings.items()) {
@@ -80,7 +80,7 @@ std::string cost_section(const json& report) {
           "Estimates by a roofline model, not runs: each step takes the longer of its "
           "operations at the peak and its bytes at the bandwidth of a device. A step cannot be "
           "faster; a server that overlaps steps can be faster than their sum.") +
-      settings_list(cost) + table_of("What a row costs on these machines.", cost.at("rows"));
+      cost_settings_list(cost) + table_of("What a row costs on these machines.", cost.at("rows"));
   if (cost.contains("steps")) {
     markup += html_details("Steps", table_of("The steps of each row.", cost.at("steps")));
   }

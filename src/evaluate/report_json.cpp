@@ -60,6 +60,12 @@ json to_json(const ReportRow& row, const ReportData& data) {
   return result;
 }
 
+json to_json(const RoundTripRow& row) {
+  json headline = json::object();
+  for (const NamedInterval& figure : row.headline) headline[figure.name] = to_json(figure.interval);
+  return {{"row", row.row}, {"way", row.way}, {"headline", headline}};
+}
+
 json reconstruction(const Report& report) {
   json rows = json::array(), absent = json::array(), differences = json::array();
   for (const ReportRow& row : report.rows) rows.push_back(to_json(row, report.data));
@@ -110,6 +116,7 @@ json to_json(const Report& report) {
                  {"dataset", to_json(report.data)},
                  {"warnings", report.warnings},
                  {"reconstruction", reconstruction(report)}};
+  for (const RoundTripRow& row : report.round_trips) result["round_trips"].push_back(to_json(row));
   if (report.task) {
     result["task"] = {{"num_classes", report.task->num_classes},
                       {"true_cache", to_json(report.task->true_cache)},
