@@ -5,44 +5,21 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <numeric>
 #include <optional>
 #include <set>
 #include <stdexcept>
 
 #include "certify.h"
+#include "headline.h"
 #include "kvalign/core/device.h"
 #include "kvalign/core/options_json.h"
 #include "passes.h"
+#include "round_trips.h"
 #include "rows.h"
 #include "task_agreement.h"
 
 namespace kvalign {
 namespace {
-
-// Streams that are looked at together, by the name that reports use.
-struct StreamGroup {
-  std::string name;
-  std::vector<int64_t> streams;
-};
-
-std::vector<StreamGroup> stream_groups(int64_t num_streams, bool flat) {
-  std::vector<int64_t> all(num_streams);
-  std::iota(all.begin(), all.end(), 0);
-  if (flat) return {{"all", all}};
-  const auto middle = all.begin() + num_streams / 2;
-  return {{"keys", {all.begin(), middle}}, {"values", {middle, all.end()}}, {"all", all}};
-}
-
-SummedErrors resample(const TargetSums& targets, const ErrorSums& errors,
-                      const Bootstrap& bootstrap) {
-  return {.tokens_N = bootstrap.sums(targets.tokens_Q),
-          .squared_norm_NR = bootstrap.sums(targets.squared_norm_QR),
-          .squared_deviation_NR = bootstrap.sums(targets.squared_deviation_QR),
-          .squared_error_NR = bootstrap.sums(errors.squared_error_QR),
-          .cosine_NR = bootstrap.sums(errors.cosine_QR),
-          .width = targets.width};
-}
 
 // The figures of the data itself, for column `stream` of [N, R] or all of [N].
 FigureValues values_of(const Figures& figures, int64_t stream = 0) {
@@ -52,26 +29,6 @@ FigureValues values_of(const Figures& figures, int64_t stream = 0) {
   };
   return {value(figures.mse), value(figures.relative_error), value(figures.cosine),
           value(figures.r2)};
-}
-
-// A headline figure for the data and each resample, [1 + N].
-struct Headline {
-  std::string name;
-  at::Tensor figures_N;
-};
-
-std::vector<Headline> headlines(const SummedErrors& sums, const std::vector<StreamGroup>& groups) {
-  std::vector<Headline> result;
-  for (const StreamGroup& group : groups) {
-    if (group.name == "all" && groups.size() > 1) continue;
-    const std::string name = group.name == "all" ? "r2" : "r2_" + group.name;
-    result.push_back({name, mean_figures(sums, group.streams).r2});
-  }
-  const Figures all = mean_figures(sums, groups.back().streams);
-  result.push_back({"relative_error", all.relative_error});
-  result.push_back({"cosine", all.cosine});
-  result.push_back({"mse", all.mse});
-  return result;
 }
 
 ReportRow report_row(const Row& row, const SummedErrors& sums,
@@ -215,8 +172,9 @@ Report evaluate(const Recipe& recipe, const EvaluateOptions& options,
         "baseline that suits the data.");
   }
 
-  const TestPass pass = measure_test_split(context, split.test, test_mean(context, split.test),
-                                           rows, options.worst_tokens);
+  const at::Tensor mean_RD = test_mean(context, split.test);
+  const TestPass pass =
+      measure_test_split(context, split.test, mean_RD, rows, options.worst_tokens);
   const Bootstrap bootstrap(pass.documents, options.bootstrap_resamples,
                             static_cast<uint64_t>(options.seed));
   report.data.test_documents = bootstrap.num_documents();
@@ -224,6 +182,7 @@ Report evaluate(const Recipe& recipe, const EvaluateOptions& options,
   if (dataset->has_labels()) task = train_task(training, pass, recipe, report.warnings);
   fill_rows(report, rows, pass, bootstrap);
   if (task) fill_task(report, rows, pass, bootstrap, *task);
+  report.round_trips = measure_round_trips(context, split.test, mean_RD, rows, bootstrap);
   if (options.certify.sequences > 0) {
     check_certify_options(options.certify, task.has_value());
     report.certificates = certify(

@@ -43,8 +43,7 @@ std::string scores_table(const json& report) {
         std::string("bytes/token"), std::string("ms")}) {
     columns.push_back({title, NumberKind::kMeasured});
   }
-  HtmlTable table("What the receiver predicts after each cache; the judged row is marked.",
-                  columns);
+  HtmlTable table("What is predicted after each cache; the judged row is marked.", columns);
   for (const json& row : ladder) {
     const json &first16 = row.at("first16"), &all = row.at("all");
     std::vector<std::string> cells{row.at("row"), cell_of(first16, "nll")};

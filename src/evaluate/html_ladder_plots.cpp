@@ -59,8 +59,8 @@ std::string bars_figure(const json& report, const char* tokens, const std::strin
   const std::string low = std::string(figure.key) + "_low",
                     high = std::string(figure.key) + "_high";
   BarPlot plot{.title = "Ladder: " + which,
-               .description = "What the receiver predicts after each cache, " + which + ": " +
-                              figure.title + " of each row.",
+               .description = "What is predicted after each cache, " + which + ": " + figure.title +
+                              " of each row.",
                .axis_title = std::string(figure.title) + ", lower is better"};
   bool any = false, any_interval = false;
   std::string lines;

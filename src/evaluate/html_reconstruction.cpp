@@ -24,22 +24,33 @@ constexpr HeadlineFigure kHeadlineFigures[] = {{"r2", "R²"},
                                                {"cosine", "cosine"},
                                                {"mse", "MSE"}};
 
-std::string headline_table(const json& rows) {
-  std::vector<HtmlColumn> columns{{"row"}, {"parameters"}};
-  std::vector<const char*> keys;
+// What a row has under `key` stands before the figures.
+std::string headline_table(const std::string& caption, const char* title, const char* key,
+                           const json& rows) {
+  std::vector<HtmlColumn> columns{{"row"}, {title}};
+  std::vector<const char*> figures;
   for (const HeadlineFigure& figure : kHeadlineFigures) {
     if (!rows[0].at("headline").contains(figure.key)) continue;
-    keys.push_back(figure.key);
+    figures.push_back(figure.key);
     columns.push_back({figure.title, NumberKind::kMeasured});
     columns.push_back(html_interval_column());
   }
-  HtmlTable table("Means over the streams of the receiver, on held-out tokens.", columns);
+  HtmlTable table(caption, columns);
   for (const json& row : rows) {
-    std::vector<std::string> cells{row.at("row"), cell_of(row, "num_parameters")};
-    for (const char* key : keys) add_interval_cells(cells, row.at("headline").at(key));
+    std::vector<std::string> cells{row.at("row"), cell_of(row, key)};
+    for (const char* figure : figures) add_interval_cells(cells, row.at("headline").at(figure));
     table.add(cells);
   }
   return table.markup();
+}
+
+std::string round_trips_table(const json& report) {
+  if (!report.contains("round_trips")) return "";
+  return html_heading("Round trips") +
+         headline_table(
+             "Other ways through the projectors that read the receiver's cache: means over the "
+             "streams of the model at the way's end, against its true cache.",
+             "way", "way", report.at("round_trips"));
 }
 
 std::string streams_table(const json& row) {
@@ -118,7 +129,9 @@ std::string reconstruction_section(const json& report) {
   const json& reconstruction = report.at("reconstruction");
   const json& rows = reconstruction.at("rows");
   if (rows.empty()) return "";
-  std::string markup = headline_table(rows) + task_tables(report) +
+  std::string markup = headline_table("Means over the streams of the receiver, on held-out tokens.",
+                                      "parameters", "num_parameters", rows) +
+                       round_trips_table(report) + task_tables(report) +
                        html_row_texts(reconstruction.at("rows"), reconstruction.at("absent_rows"));
   for (const json& row : rows) {
     if (row.contains("checkpoint")) markup += streams_table(row);

@@ -47,7 +47,8 @@ std::vector<std::string> row_keys(const LadderSetup& setup,
   for (const LadderRowPlan& plan : plans) {
     std::string key =
         c10::str(plan.info.row, ", sinks ", plan.info.sinks, ", reread ", plan.info.reread);
-    if (reads_projector(plan.source)) key += ", of " + projectors[plan.projector];
+    if (is_projected(plan.source) || is_compressed(plan.source))
+      key += ", of " + projectors[plan.projector];
     keys.push_back(std::move(key));
   }
   return keys;

@@ -2,6 +2,7 @@
 #include "ladder_rows.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <stdexcept>
 
@@ -83,6 +84,38 @@ class LadderPlanner {
     }
   }
 
+  // What the sender can do with the receiver's cache, and without it.
+  void add_to_sender(const std::vector<Row>& projectors) {
+    std::optional<size_t> first;
+    for (size_t i = 0; i < projectors.size(); ++i) {
+      if (!projectors[i].compress) continue;
+      add_compressed(projectors[i].name + " to sender", "the receiver's cache", projectors[i],
+                     RowRole::kToSender, CacheSource::kToSender, i);
+      if (!first) first = i;
+    }
+    if (!first) return;
+    add_compressed("wrong document to sender", "the receiver's cache of another document",
+                   projectors[*first], RowRole::kSenderFloor, CacheSource::kWrongToSender, *first);
+    add({.row = "sender, no cache",
+         .text = "the sender starts at the last token of the prefix",
+         .role = RowRole::kSenderFloor},
+        CacheSource::kSenderNoCache);
+  }
+
+  void add_compressed(const std::string& name, const std::string& what, const Row& row,
+                      RowRole role, CacheSource source, size_t projector) {
+    for (const Cell cell : cells_of(options_, /*complete=*/true)) {
+      if (cell.reread > 0) continue;
+      add({.row = row_name(name, cell),
+           .text = "the sender continues from " + what + ", compressed by " + row.name +
+                   (cell.sinks > 0 ? "; the sinks are its own" : ""),
+           .role = role,
+           .sinks = cell.sinks,
+           .wire = options_.wire},
+          source, projector);
+    }
+  }
+
   const std::string& wire_of(const Row& row) const {
     return row.wire.empty() ? options_.wire : row.wire;
   }
@@ -126,6 +159,7 @@ std::vector<LadderRowPlan> plan_ladder_rows(const LadderOptions& options,
                .text = "the sender continues from its own cache",
                .role = RowRole::kSenderAlone},
               CacheSource::kSenderAlone);
+  planner.add_to_sender(projectors);
   std::vector<LadderRowPlan> plans = planner.take();
   check_names(plans);
   return plans;

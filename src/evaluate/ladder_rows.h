@@ -17,11 +17,18 @@ enum class CacheSource {
   kWrongDocument,  // projected likewise, but of another document
   kStart,          // its own of the sinks, and nothing between them and the re-read tokens
   kNone,           // none: the last token of the prefix is its first
-  kSenderAlone     // the sender continues from its own
+  kSenderAlone,    // the sender continues from its own
+  kToSender,       // the sender continues from the receiver's, which `projector` compresses
+  kWrongToSender,  // compressed likewise, but of another document
+  kSenderNoCache   // the last token of the prefix is the sender's first
 };
 
-inline bool reads_projector(CacheSource source) {
+inline bool is_projected(CacheSource source) {
   return source == CacheSource::kProjected || source == CacheSource::kWrongDocument;
+}
+
+inline bool is_compressed(CacheSource source) {
+  return source == CacheSource::kToSender || source == CacheSource::kWrongToSender;
 }
 
 struct LadderRowPlan {
@@ -31,7 +38,8 @@ struct LadderRowPlan {
 };
 
 // In the order of the report. `projectors`: the first has all cells, and projects the wrong
-// document. Throws std::invalid_argument where one has the name of a row that every ladder has.
+// document; those with a way back have rows that the sender continues. Throws
+// std::invalid_argument where one has the name of a row that every ladder has.
 std::vector<LadderRowPlan> plan_ladder_rows(const LadderOptions& options,
                                             const std::vector<Row>& projectors);
 

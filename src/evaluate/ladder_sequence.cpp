@@ -42,17 +42,19 @@ class TextLadder {
     for (size_t row = 0; row < plans_.size(); ++row) {
       if (is_continued(plans_[row].source)) runs.push_back(make_run(row));
     }
-    run_after_caches(setup_.receiver, runs, m_, [this](size_t row, const at::Tensor& logits_MV) {
-      add_score(row, logits_MV, receiver_targets());
-    });
+    // Rows to the sender are planned for one tokenizer alone, so that the targets are the same.
+    const auto score = [this](size_t row, const at::Tensor& logits_MV) {
+      add_score(row, logits_MV, receiver_targets(), logits_MV.size(1) == reference_MV_.size(1));
+    };
+    run_after_caches(setup_.receiver, runs, m_, score);
+    run_after_caches(setup_.sender, sender_runs(), m_, score);
     for (size_t row = 0; row < plans_.size(); ++row) scores_.rows[row].bytes = bytes_of(row);
     return std::move(scores_);
   }
 
  private:
   static bool is_continued(CacheSource source) {
-    return source != CacheSource::kText && source != CacheSource::kTrueCache &&
-           source != CacheSource::kSenderAlone;
+    return is_projected(source) || source == CacheSource::kStart || source == CacheSource::kNone;
   }
 
   at::Tensor receiver_targets() const { return text_.receiver_tokens.narrow(0, n_, m_); }
@@ -97,6 +99,44 @@ class TextLadder {
     return {row, caches_->streams(plan), consumed(plan.info.reread)};
   }
 
+  std::vector<CachedRun> sender_runs() {
+    std::vector<CachedRun> runs;
+    const at::Tensor own_RTD = own_cache_->streams();
+    for (size_t row = 0; row < plans_.size(); ++row) {
+      const LadderRowPlan& plan = plans_[row];
+      if (plan.source == CacheSource::kSenderNoCache) runs.push_back({row, {}, consumed(0)});
+      if (!is_compressed(plan.source)) continue;
+      const bool is_wrong = plan.source == CacheSource::kWrongToSender;
+      runs.push_back({row,
+                      compressed(plan.projector, is_wrong ? other_RTD() : own_RTD, plan.info.sinks),
+                      consumed(0)});
+    }
+    return runs;
+  }
+
+  // The receiver's cache of another document.
+  const at::Tensor& other_RTD() {
+    if (other_RTD_.defined()) return other_RTD_;
+    const at::Tensor tokens = setup_.texts[setup_.other_document(number_)].receiver_tokens;
+    const DecoderOutput output = setup_.receiver.forward(
+        {.token_ids_BT = tokens.narrow(0, 0, n_ - 1).to(setup_.device).unsqueeze(0),
+         .num_logits = 0});
+    return other_RTD_ = output.cache->streams();
+  }
+
+  // A receiver's cache as the sender's, [S, T, d], after the wire; the sinks are the sender's own.
+  at::Tensor compressed(size_t projector, const at::Tensor& receiver_RTD, int64_t sinks) const {
+    const at::Tensor sent_STd = setup_.projectors[projector]
+                                    .compress(receiver_RTD.narrow(1, sinks, n_ - 1 - sinks))
+                                    .to(wire_dtype(setup_.options))
+                                    .to(at::kFloat);
+    if (sinks == 0) return sent_STd;
+    const DecoderOutput own = setup_.sender.forward(
+        {.token_ids_BT = text_.sender_tokens.narrow(0, 0, sinks).to(setup_.device).unsqueeze(0),
+         .num_logits = 0});
+    return at::cat({own.cache->streams(), sent_STd}, 1);
+  }
+
   void add_scores(CacheSource source, const at::Tensor& logits_MV) {
     for (size_t row = 0; row < plans_.size(); ++row) {
       if (plans_[row].source == source) add_score(row, logits_MV, receiver_targets());
@@ -125,7 +165,7 @@ class TextLadder {
     const bool own = plan.source == CacheSource::kTrueCache;
     const int64_t cached = own ? first_reread : sender_tokens(sinks, first_reread);
     const Row& projector = setup_.projectors[plan.projector];
-    if (reads_projector(plan.source) && projector.wire_bytes_per_token > 0) {
+    if (is_projected(plan.source) && projector.wire_bytes_per_token > 0) {
       return static_cast<double>(text + projector.wire_bytes_once +
                                  cached * projector.wire_bytes_per_token);
     }
@@ -151,6 +191,7 @@ class TextLadder {
   std::optional<KvCache> own_cache_;  // the receiver's, of T tokens
   std::optional<RowCaches> caches_;
   at::Tensor reference_MV_;
+  at::Tensor other_RTD_;  // only where a row needs it
 };
 
 }  // namespace

@@ -144,6 +144,13 @@ std::vector<Row> load_projectors(LadderSetup& setup, const EvaluateProgress& pro
     rows.push_back(mean_row(training.mean_RD.to(setup.device),
                             static_cast<int64_t>(setup.split.train.size())));
   }
+  for (Row& row : rows) {
+    if (!row.compress || setup.one_tokenizer) continue;
+    setup.warnings.push_back(row.name +
+                             " has no row to the sender: the receiver's tokens are not the "
+                             "sender's, which a way back would have to be aligned with.");
+    row.compress = nullptr;
+  }
   if (setup.options.sinks < skip) {
     setup.warnings.push_back(c10::str("The first ", skip,
                                       " tokens were left out of every fit, but "

@@ -25,15 +25,26 @@ size_t find_role(const std::vector<LadderRowInfo>& rows, RowRole role, const cha
 // The floor row of lowest nll over `tokens` at `reread`, of reread 0 where that has none.
 // Throws c10::Error where that has none either.
 size_t best_floor(const std::vector<LadderRowInfo>& rows, const std::vector<LadderRow>& filled,
-                  int64_t reread, LadderScores LadderRow::*tokens) {
+                  RowRole floor, int64_t reread, LadderScores LadderRow::*tokens) {
   std::optional<size_t> best;
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i].role != RowRole::kFloor || rows[i].reread != reread) continue;
+    if (rows[i].role != floor || rows[i].reread != reread) continue;
     if (!best || (filled[i].*tokens).nll < (filled[*best].*tokens).nll) best = i;
   }
   if (best) return *best;
   TORCH_CHECK(reread != 0, "fill_statistics: expected a floor row of reread 0, got none.");
-  return best_floor(rows, filled, 0, tokens);
+  return best_floor(rows, filled, floor, 0, tokens);
+}
+
+bool is_to_sender(RowRole role) {
+  return role == RowRole::kToSender || role == RowRole::kSenderFloor;
+}
+
+// What is 0 for a row.
+size_t floor_of(const std::vector<LadderRowInfo>& rows, const std::vector<LadderRow>& filled,
+                size_t row, LadderScores LadderRow::*tokens) {
+  const RowRole floor = is_to_sender(rows[row].role) ? RowRole::kSenderFloor : RowRole::kFloor;
+  return best_floor(rows, filled, floor, rows[row].reread, tokens);
 }
 
 LadderDifference compare(const ScoreTable& table, const std::vector<LadderRowInfo>& rows,
@@ -131,11 +142,11 @@ void fill_comparisons(const ScoreTable& table, const std::vector<LadderRowInfo>&
   for (size_t i = 0; i < rows.size(); ++i) {
     fill_interval(table, bootstrap, i, TokenSpan::kFirst, report.rows[i].first);
     fill_interval(table, bootstrap, i, TokenSpan::kAll, report.rows[i].all);
-    const size_t floor = best_floor(rows, report.rows, rows[i].reread, &LadderRow::all);
-    report.rows[i].retention = retention(table, i, floor, ceiling);
-    report.rows[i].retention_first =
-        retention_first(table, report.rows, i,
-                        best_floor(rows, report.rows, rows[i].reread, &LadderRow::first), ceiling);
+    const size_t floor = floor_of(rows, report.rows, i, &LadderRow::all);
+    const size_t one = is_to_sender(rows[i].role) ? sender : ceiling;
+    report.rows[i].retention = retention(table, i, floor, one);
+    report.rows[i].retention_first = retention_first(
+        table, report.rows, i, floor_of(rows, report.rows, i, &LadderRow::first), one);
     for (const size_t against : {sender, floor}) {
       if (i == against) continue;
       report.differences.push_back(compare(table, rows, bootstrap, i, against));
@@ -148,7 +159,7 @@ void check_scores(const SequenceScores& sequence, const std::vector<LadderRowInf
   for (size_t row = 0; row < rows.size(); ++row) {
     const RowScores& scores = sequence.rows[row];
     const auto count = static_cast<int64_t>(scores.nll.size());
-    const bool is_sender = rows[row].role == RowRole::kSenderAlone;
+    const bool is_sender = continued_by_sender(rows[row].role);
     bool fits = count > 0 && scores.hits.size() == scores.nll.size();
     for (const ByteWindow* window : {&sequence.first, &sequence.all}) {
       const TokenRange range = is_sender ? window->sender : window->receiver;
@@ -211,7 +222,7 @@ void fill_statistics(const std::vector<LadderRowInfo>& rows,
     report.rows[i].sequences = report.sequences;
     report.rows[i].nll_by_position = table.nll_by_position(i, num_positions);
   }
-  report.floor = rows[best_floor(rows, report.rows, 0, &LadderRow::all)].row;
+  report.floor = rows[best_floor(rows, report.rows, RowRole::kFloor, 0, &LadderRow::all)].row;
   const auto faults = ceiling_faults(table, text, ceiling, options.max_ceiling_difference);
   fill_comparisons(table, rows, sequences, options, report);
   report.gate = judge(report, rows[options.judged_row].row, faults);

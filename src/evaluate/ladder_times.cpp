@@ -67,6 +67,9 @@ class PassTimer {
   // Predicts after each of `count` tokens.
   Step predict(int64_t cached, int64_t count) { return time(cached, count, count); }
 
+  // The cache of all its tokens, [S, T, d].
+  at::Tensor streams() const { return whole_->streams(); }
+
  private:
   Step time(int64_t cached, int64_t count, int64_t num_logits) {
     const auto key = std::tuple(cached, count, num_logits);
@@ -121,6 +124,13 @@ class TextTimer {
       case CacheSource::kSenderAlone:
         return {.continuation = sender_.predict(text_.sender_prefix - 1,
                                                 text_.sender_tokens.size(0) - text_.sender_prefix)};
+      case CacheSource::kToSender:
+      case CacheSource::kWrongToSender:
+        return {.prefill = sender_.prefill(0, sinks),
+                .project = compress(plan.projector, sinks),
+                .continuation = sender_.predict(n_ - 1, m_)};
+      case CacheSource::kSenderNoCache:
+        return {.continuation = sender_.predict(0, m_)};
       case CacheSource::kProjected:
       case CacheSource::kWrongDocument:
         break;
@@ -139,6 +149,12 @@ class TextTimer {
     return project_[projector] = run(meter_, [&] {
              return setup_.projectors[projector].project(features_STd_).contiguous();
            });
+  }
+
+  Step compress(size_t projector, int64_t sinks) {
+    const at::Tensor sent_RTD = receiver_.streams().narrow(1, sinks, n_ - 1 - sinks);
+    return run(meter_,
+               [&] { return setup_.projectors[projector].compress(sent_RTD).contiguous(); });
   }
 
   const LadderSetup& setup_;

@@ -27,6 +27,23 @@ struct PassContext {
   EvaluateProgress progress;
 };
 
+// Calls `use` with each batch, in the order of `sequences`.
+template <class Use>
+void for_each_batch(const PassContext& context, const std::vector<int64_t>& sequences,
+                    const std::string& what, const Use& use) {
+  BatchLoader loader(context.dataset, sequences,
+                     {.batch_tokens = context.batch_tokens,
+                      .shuffle = false,
+                      .skip_first_tokens = context.skip_first_tokens});
+  const int64_t num_batches = loader.num_batches(0);
+  loader.start(0);
+  PairedBatch batch;
+  for (int64_t done = 1; loader.next(batch); ++done) {
+    use(batch);
+    if (context.progress) context.progress(what, done, num_batches);
+  }
+}
+
 struct TrainingPass {
   at::Tensor mean_RD;  // float32, CPU
   PooledSplit pooled;  // only where the dataset has labels

@@ -42,7 +42,7 @@ SideWeights weights_of(const ProjectorSize& size) {
   const auto width = static_cast<double>(size.width);
   const auto hidden = static_cast<double>(size.hidden_size);
   const auto rank = static_cast<double>(size.rank);
-  if (size.kind == "linear_residual") {
+  if (size.kind == "linear_residual" || size.kind == "bidirectional") {
     return {.decode = linear(streams, features, width) + norm_of(size)};
   }
   if (size.kind == "mlp") {
@@ -56,21 +56,24 @@ SideWeights weights_of(const ProjectorSize& size) {
   if (size.kind == "low_rank") {
     return {.encode = linear(1, features, rank), .decode = linear(streams, rank, width)};
   }
+  if (size.kind == "autoencoder") {
+    return {.decode = linear(1, features, rank) + linear(streams, rank, width)};
+  }
   // A fixed matrix without a bias.
   if (size.kind == "random") return {.decode = {streams * features * width, 0}};
   if (size.kind == "truncate" || size.kind == "pad" || size.kind == "interpolate") return {};
   throw std::invalid_argument(
-      "projection_work: expected the kind linear_residual, mlp, residual_mlp, low_rank, random, "
-      "truncate, pad or interpolate, got '" +
+      "projection_work: expected the kind linear_residual, mlp, residual_mlp, low_rank, "
+      "bidirectional, autoencoder, random, truncate, pad or interpolate, got '" +
       size.kind + "'");
 }
 
 void check(const ProjectorSize& size) {
   const bool needs_hidden = size.kind == "mlp" || size.kind == "residual_mlp";
+  const bool needs_rank = size.kind == "low_rank" || size.kind == "autoencoder";
   const bool right = size.num_groups > 0 && size.num_features > 0 && size.num_streams > 0 &&
                      size.width > 0 && size.sender_width > 0 &&
-                     (size.hidden_size > 0 || !needs_hidden) &&
-                     (size.rank > 0 || size.kind != "low_rank");
+                     (size.hidden_size > 0 || !needs_hidden) && (size.rank > 0 || !needs_rank);
   if (right) return;
   throw std::invalid_argument(
       "projection_work: expected positive sizes, got num_groups " +

@@ -85,6 +85,12 @@ json to_json(const ReportRow& row, const ReportData& data) {
   return result;
 }
 
+json to_json(const RoundTripRow& row) {
+  json headline = json::object();
+  for (const NamedInterval& figure : row.headline) headline[figure.name] = to_json(figure.interval);
+  return {{"row", row.row}, {"way", row.way}, {"headline", headline}};
+}
+
 json reconstruction(const Report& report) {
   json rows = json::array(), absent = json::array(), differences = json::array();
   for (const ReportRow& row : report.rows) rows.push_back(to_json(row, report.data));
@@ -135,6 +141,7 @@ json to_json(const Report& report) {
                  {"dataset", to_json(report.data)},
                  {"warnings", report.warnings},
                  {"reconstruction", reconstruction(report)}};
+  for (const RoundTripRow& row : report.round_trips) result["round_trips"].push_back(to_json(row));
   if (report.task) result["task"] = to_json(*report.task);
   if (report.certificates) result["certificates"] = to_json(*report.certificates);
   for (const TrainingCurve& curve : report.training) result["training"].push_back(to_json(curve));

@@ -37,6 +37,26 @@ TextTable headline_table(const Report& report) {
   return table;
 }
 
+TextTable round_trips_table(const Report& report) {
+  std::vector<std::string> header{"row", "way"};
+  for (const NamedInterval& figure : report.round_trips[0].headline) {
+    header.emplace_back(title_of(figure.name));
+  }
+  TextTable table(header);
+  for (const RoundTripRow& row : report.round_trips) {
+    std::vector<std::string> cells{row.row, row.way};
+    for (const NamedInterval& figure : row.headline) {
+      cells.push_back(format_interval(figure.interval));
+    }
+    table.add(cells);
+  }
+  return table;
+}
+
+constexpr const char* kRoundTrips =
+    "Other ways through the projectors that read the receiver's cache; each is compared with the "
+    "true cache of the model at its end.\n";
+
 // What was held out, and what the intervals mean.
 std::string describe_data(const Report& report) {
   const ReportData& data = report.data;
@@ -130,6 +150,9 @@ With y a true vector of the receiver, p the projected one, sums over the held-ou
 std::string to_text(const Report& report) {
   std::string text = headline_table(report).aligned() + "\n" + describe_data(report) +
                      task_text(report) + describe_absent(report);
+  if (!report.round_trips.empty()) {
+    text += std::string("\n") + kRoundTrips + round_trips_table(report).aligned();
+  }
   if (report.certificates) text += "\n" + to_text(*report.certificates);
   if (report.cost) text += "\n" + to_text(*report.cost);
   if (report.ladder) text += "\n" + to_text(*report.ladder);
@@ -152,7 +175,12 @@ std::string to_markdown(const Report& report) {
           count(report.machine.num_threads, "thread") + ", LibTorch " + report.machine.libtorch +
           ", " + report.machine.compiler + ", kvalign " + report.machine.kvalign + ", " +
           report.machine.build + "\n";
-  text += differences_section(report) + task_markdown(report);
+  text += differences_section(report);
+  if (!report.round_trips.empty()) {
+    text += std::string("\n## Round trips\n\n") + kRoundTrips + "\n" +
+            round_trips_table(report).markdown();
+  }
+  text += task_markdown(report);
   if (report.certificates) text += "\n" + to_markdown(*report.certificates);
   for (const ReportRow& row : report.rows) {
     if (!row.checkpoint.empty()) text += layers_section(row, data);

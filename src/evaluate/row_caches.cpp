@@ -16,6 +16,9 @@ at::Tensor RowCaches::streams(const LadderRowPlan& plan) {
     case CacheSource::kText:
     case CacheSource::kNone:
     case CacheSource::kSenderAlone:
+    case CacheSource::kToSender:
+    case CacheSource::kWrongToSender:
+    case CacheSource::kSenderNoCache:
       return {};
     case CacheSource::kTrueCache:
       return through_wire(own_, setup_.options);

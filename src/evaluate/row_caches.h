@@ -25,8 +25,8 @@ class RowCaches {
   RowCaches(const LadderSetup& setup, SenderCaches& senders, size_t text, const KvCache& own)
       : setup_(setup), senders_(senders), text_(text), own_(own), own_RTD_(own.streams()) {}
 
-  // [R, C, D] float32; undefined for rows without a cache of the receiver: text, no cache, the
-  // sender alone. Re-read tokens at the end are not in it.
+  // [R, C, D] float32; undefined for rows without a cache of the receiver: text, no cache,
+  // those of the sender. Re-read tokens at the end are not in it.
   at::Tensor streams(const LadderRowPlan& plan);
 
  private:

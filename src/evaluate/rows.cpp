@@ -108,6 +108,8 @@ std::string describe_projector(const KvProjector& projector) {
   if (options.kind == "low_rank") {
     text += ", rank " + std::to_string(options.rank) + " sent as " + options.latent_wire;
   }
+  if (options.kind == "autoencoder") text += ", rank " + std::to_string(options.rank);
+  if (options.kind == "bidirectional") text += ", weights " + options.compress_weights;
   text += ", norm " + options.norm;
   if (is_flat(projector.receiver())) return text;
   return text + ", layer map " + options.layer_map.kind + " (" + options.layer_map.features + ")";
@@ -117,6 +119,10 @@ Row projector_row(std::string name, std::string text, std::shared_ptr<KvProjecto
                   const at::Device& device) {
   projector->projector().eval();
   projector->projector().to(device);
+  std::function<at::Tensor(const at::Tensor&)> compress;
+  if (projector->options().kind == "bidirectional") {
+    compress = [projector](const at::Tensor& receiver) { return projector->compress(receiver); };
+  }
   return {.name = std::move(name),
           .text = std::move(text),
           .projector = projector,
@@ -124,7 +130,8 @@ Row projector_row(std::string name, std::string text, std::shared_ptr<KvProjecto
           .wire_bytes_per_token = projector->latent_bytes(),
           .num_parameters = projector->projector().num_parameters(),
           .size = projector_size(*projector),
-          .project = [projector](const at::Tensor& sender) { return projector->project(sender); }};
+          .project = [projector](const at::Tensor& sender) { return projector->project(sender); },
+          .compress = std::move(compress)};
 }
 
 // Lets the row read what arrives of a cache that is sent in FP8.
@@ -134,6 +141,7 @@ void send_in_fp8(Row& row, const std::string& name, const KvGeometry& sender,
     throw std::invalid_argument("evaluate: " + path + " sends a latent as " + row.wire +
                                 ", not the cache. Leave out '@" + name + "'.");
   }
+  row.compress = nullptr;  // the way back sends nothing of the sender's
   const Fp8Wire wire = parse_fp8_wire(name);
   const int64_t num_kv_heads = sender.num_kv_heads;
   const int64_t num_streams = is_flat(sender) ? 1 : 2 * sender.num_layers;

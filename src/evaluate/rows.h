@@ -36,6 +36,8 @@ struct Row {
   std::optional<TaskHead> task_head = {};  // of a fine-tuned checkpoint; on the CPU
   ProjectorSize size = {};                 // of a projector
   std::function<at::Tensor(const at::Tensor& sender_STd)> project = {};  // [S, T, d] -> [R, T, D]
+  // The way back, of one sequence: [R, T, D] -> [S, T, d]; none for most kinds.
+  std::function<at::Tensor(const at::Tensor& receiver_RTD)> compress = {};
   std::optional<Fp8Wire> fp8_wire = {};  // that the sender's cache crosses; none: all arrives
   int64_t num_kv_heads = 1;              // of the sender
 };

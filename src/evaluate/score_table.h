@@ -52,7 +52,7 @@ class ScoreTable {
   double mean_absolute_difference(size_t row, size_t other) const;
 
  private:
-  bool is_sender(size_t row) const { return rows_[row].role == RowRole::kSenderAlone; }
+  bool is_sender(size_t row) const { return continued_by_sender(rows_[row].role); }
   TokenRange range(const ByteWindow& window, size_t row) const {
     return is_sender(row) ? window.sender : window.receiver;
   }

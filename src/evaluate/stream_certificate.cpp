@@ -7,6 +7,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "kvalign/bounds/low_rank_certificate.h"
 #include "kvalign/bounds/mlp_certificate.h"
 #include "kvalign/bounds/projector_certificate.h"
 
@@ -70,9 +71,22 @@ StreamCertificate make_stream_certificate(const Projector& projector, int64_t st
     return share(LinearCertificate(weights.matrix("linear.weight"), weights.vector("linear.bias"),
                                    weights.norm(options)));
   }
+  if (options.kind == "bidirectional") {
+    return share(
+        LinearCertificate(weights.matrix("expand.weight"), weights.vector("expand.bias"), {}));
+  }
   if (options.kind == "low_rank") {
     return share(
         LinearCertificate(weights.matrix("decoder.weight"), weights.vector("decoder.bias"), {}));
+  }
+  if (options.kind == "autoencoder") {
+    // One linear map in two factors, of which the first is shared.
+    const StreamWeights first(projector, 0);
+    const auto certificate = std::make_shared<const LowRankCertificate>(
+        first.matrix("map.weight"), weights.matrix("decoder.weight"));
+    return [certificate](const Eigen::VectorXd&, const Eigen::VectorXd& half_widths) {
+      return certificate->cache_bound(half_widths);
+    };
   }
   if (options.kind == "mlp") {
     return share(MlpCertificate({.hidden_weight = weights.matrix("input.weight"),
@@ -91,8 +105,8 @@ StreamCertificate make_stream_certificate(const Projector& projector, int64_t st
                                          .output_bias = weights.vector("output.bias")}));
   }
   throw std::invalid_argument(
-      "make_stream_certificate: expected linear_residual, low_rank, mlp or "
-      "residual_mlp, got " +
+      "make_stream_certificate: expected linear_residual, bidirectional, low_rank, autoencoder, "
+      "mlp or residual_mlp, got " +
       options.kind + ", which has no weights");
 }
 
@@ -113,7 +127,7 @@ int64_t output_dimensions(const Projector& projector) {
   const ProjectorOptions& options = projector.options();
   const int64_t features = projector.shape().num_features;
   const int64_t norm = options.norm == "none" ? 0 : 1;
-  if (options.kind == "low_rank") return options.rank;
+  if (options.kind == "low_rank" || options.kind == "autoencoder") return options.rank;
   if (options.kind == "mlp") return options.hidden_size + norm;
   if (options.kind == "residual_mlp") return features + options.hidden_size;
   return features + norm;

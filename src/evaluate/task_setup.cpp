@@ -40,7 +40,10 @@ std::vector<LadderRowPlan> plan_task_rows(const LadderSetup& setup) {
   std::vector<LadderRowPlan> plans = plan_ladder_rows(setup.options, setup.projectors);
   const int64_t sinks = setup.options.sinks;
   std::erase_if(plans, [&](const LadderRowPlan& plan) {
-    return reads_projector(plan.source) && plan.info.sinks != sinks;
+    const bool is_answered_from_receivers_cache =  // the receiver has read the text
+        is_compressed(plan.source) || plan.source == CacheSource::kSenderNoCache;
+    return is_answered_from_receivers_cache ||
+           (is_projected(plan.source) && plan.info.sinks != sinks);
   });
   for (LadderRowPlan& plan : plans) {
     if (const char* text = describe_row(plan.source)) plan.info.text = text;

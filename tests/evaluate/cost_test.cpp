@@ -173,6 +173,9 @@ TEST(Cost, NormsAndOtherKinds) {
   EXPECT_EQ(num_parameters(flat("linear_residual", "rms")), 512 * 4096 + 2 * 4096);
   EXPECT_EQ(num_parameters(flat("residual_mlp", "none")),
             512 * 4096 + 4096 + 512 * 1024 + 1024 + 1024 * 4096 + 4096);
+  // The ways that a projection does not take are left out.
+  EXPECT_EQ(num_parameters(flat("bidirectional", "none")), 512 * 4096 + 4096);
+  EXPECT_EQ(num_parameters(flat("autoencoder", "none")), 512 * 64 + 64 + 64 * 4096 + 4096);
   EXPECT_EQ(num_parameters(flat("random", "none")), 0);
   EXPECT_EQ(projection_work(flat("random", "none"), 3, "float32").decode.flops,
             2.0 * 3 * 512 * 4096);

@@ -136,6 +136,14 @@ TEST_F(HtmlReportTest, AllPartsHaveTheirSections) {
   EXPECT_EQ(plot_of(page, "Distortion against bound: keys of V2"), "");
 }
 
+TEST_F(HtmlReportTest, RoundTripsHaveTheirTable) {
+  const std::string page = to_html(whole_report());
+  EXPECT_THAT(page, HasSubstr("<h3>Round trips</h3>"));
+  EXPECT_THAT(page, HasSubstr("<td>receiver to sender to receiver</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>[0.7812, 0.8438]</td>"));
+  EXPECT_THAT(to_html(read("results/demo.json")), Not(HasSubstr("Round trips")));
+}
+
 TEST_F(HtmlReportTest, WhatIsNotThereIsNotShown) {
   const std::string page = to_html(read("results/seed_512_to_4096.json"));
   for (const char* title :

@@ -74,17 +74,17 @@ TEST_P(StreamCertificateOf, HoldsForRandomInputsAndForCorners) {
                   .item<double>() < 1e-9);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, StreamCertificateOf,
-                         ::testing::Values(Case{"linear_residual", "none", 1},
-                                           Case{"linear_residual", "layer", 2},
-                                           Case{"linear_residual", "rms", 4},
-                                           Case{"mlp", "none", 1}, Case{"mlp", "layer", 4},
-                                           Case{"residual_mlp", "none", 2},
-                                           Case{"low_rank", "none", 1}),
-                         [](const auto& info) {
-                           return std::string(info.param.kind) + "_" + info.param.norm + "_" +
-                                  std::to_string(info.param.groups);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, StreamCertificateOf,
+    ::testing::Values(Case{"linear_residual", "none", 1}, Case{"linear_residual", "layer", 2},
+                      Case{"linear_residual", "rms", 4}, Case{"mlp", "none", 1},
+                      Case{"mlp", "layer", 4}, Case{"residual_mlp", "none", 2},
+                      Case{"low_rank", "none", 1}, Case{"bidirectional", "none", 2},
+                      Case{"autoencoder", "none", 1}),
+    [](const auto& info) {
+      return std::string(info.param.kind) + "_" + info.param.norm + "_" +
+             std::to_string(info.param.groups);
+    });
 
 // Along the first right singular vector a linear map moves as far as its norm says.
 TEST(StreamCertificate, IsAttainedByALinearMap) {
@@ -115,6 +115,8 @@ TEST(StreamCertificate, OutputDimensionsAreThoseOfTheNarrowestPart) {
   EXPECT_EQ(dimensions({.kind = "mlp", .norm = "layer", .hidden_size = 5}), 6);
   EXPECT_EQ(dimensions({.kind = "residual_mlp", .hidden_size = 5}), 17);
   EXPECT_EQ(dimensions({.kind = "low_rank", .rank = 4}), 4);
+  EXPECT_EQ(dimensions({.kind = "bidirectional"}), 12);
+  EXPECT_EQ(dimensions({.kind = "autoencoder", .rank = 4}), 4);
 }
 
 }  // namespace

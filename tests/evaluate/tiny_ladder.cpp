@@ -97,6 +97,13 @@ std::string TinyLadder::save_low_rank_checkpoint(int64_t rank) {
               /*identity=*/false);
 }
 
+std::string TinyLadder::save_bidirectional_checkpoint(bool identity) {
+  return save(
+      "bidirectional.safetensors",
+      {.kind = "bidirectional", .standardise_features = false, .standardise_targets = false},
+      identity);
+}
+
 void TinyLadder::edit_metadata(const std::function<void(nlohmann::json&)>& edit) {
   edit(metadata_);
   write_safetensors(options.tokens, tensors_, {{"kvalign", metadata_.dump()}});

@@ -47,6 +47,9 @@ class TinyLadder {
   /// A random projector through a latent of `rank` bytes a token; returns its path.
   std::string save_low_rank_checkpoint(int64_t rank);
 
+  /// A projector that goes both ways, as save_checkpoint_of; returns its path.
+  std::string save_bidirectional_checkpoint(bool identity);
+
   /// Rewrites the token file with changed metadata.
   void edit_metadata(const std::function<void(nlohmann::json&)>& edit);
 

@@ -77,6 +77,7 @@ class ReportSchema(unittest.TestCase):
                      lambda all: all["task_success"]["rows"][0].update(recall=1),
                      lambda all: all["task_success"]["differences"][0]["mcnemar"].update(p=2),
                      lambda all: all["task_success"].update(answer="best"),
+                     lambda all: all["round_trips"][0].update(way="sideways"),
                      lambda all: all["training"][0].update(unit="epoch"),
                      lambda all: all["task"]["gains"][0].pop("macro_f1"),
                      lambda all: all["training"][0]["points"][0].pop("loss")]:

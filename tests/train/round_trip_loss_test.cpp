@@ -49,7 +49,7 @@ TEST(RoundTripLoss, AddsEveryWayWithItsWeight) {
   const RoundTripOptions options{.backward = 2.0, .cycle_sender = 0.25, .cycle_receiver = 0.125};
   const RoundTripLoss round_trip(projector, options, without_task());
   const MultiTaskLoss loss(without_task(), std::nullopt);
-  const ProjectorTrainer trainer(projector, loss, {}, at::kCPU, &round_trip);
+  const ProjectorTrainer trainer(projector, loss, {}, at::kCPU, {}, &round_trip);
   const PairedBatch batch = two_sequences();
   const LossValue got = trainer.evaluate(batch);
 

@@ -67,7 +67,7 @@ struct ProjectorSize {
   std::string kind = "linear_residual";
   std::string norm = "none";
   int64_t hidden_size = 0;   ///< mlp: of each stream; residual_mlp: of each group
-  int64_t rank = 0;          ///< low_rank: numbers of the latent that are used
+  int64_t rank = 0;          ///< low_rank, autoencoder: numbers of the latent that are used
   int64_t num_groups = 1;    ///< G
   int64_t num_features = 0;  ///< F, of each group
   int64_t num_streams = 1;   ///< R
@@ -75,7 +75,9 @@ struct ProjectorSize {
   int64_t sender_width = 0;  ///< elements of a sender token's whole cache, read once a token
 };
 
-/// Weights and biases as Projector::num_parameters counts them, of a latent cut to `rank`.
+/// Weights and biases as Projector::num_parameters counts them, of a latent cut to `rank`. Of
+/// bidirectional and autoencoder those that a projection uses: what reads the receiver's cache is
+/// left out.
 KVALIGN_API int64_t num_parameters(const ProjectorSize& size);
 
 /// The two ends of a projection of `tokens` tokens. low_rank is encoded on the sender's device and

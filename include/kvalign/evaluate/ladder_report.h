@@ -55,7 +55,8 @@ struct LadderRow {
   /// where a sequence has none there. The sender's own tokens where it has a tokenizer of its own.
   std::vector<double> nll_by_position = {};
   /// (floor - x) / (floor - true cache) of the nll: 1 is the true cache, 0 the floor: the best of
-  /// the rows that carry nothing of this context.
+  /// the rows that carry nothing of this context. Of rows to the sender: 1 is the sender alone, 0
+  /// the best of what carries nothing of this context to it.
   double retention = kUndefined;
   double retention_first = kUndefined;  ///< over the first 16, with the best floor of those
   double kl = kUndefined;  ///< nats a token, true cache || row; NaN where vocabularies differ

@@ -29,7 +29,21 @@ struct SequenceScores {
 };
 
 /// How a row stands in the comparison.
-enum class RowRole { kText, kTrueCache, kProjected, kFloor, kSenderAlone };
+enum class RowRole {
+  kText,
+  kTrueCache,
+  kProjected,
+  kFloor,
+  kSenderAlone,  ///< the sender after its own cache
+  kToSender,     ///< the sender after the receiver's cache, compressed
+  kSenderFloor,  ///< the sender after what carries nothing of this context
+};
+
+/// The others are continued by the receiver.
+inline bool continued_by_sender(RowRole role) {
+  return role == RowRole::kSenderAlone || role == RowRole::kToSender ||
+         role == RowRole::kSenderFloor;
+}
 
 /// What is known of a row before it is run.
 struct LadderRowInfo {
@@ -52,10 +66,11 @@ struct StatisticsOptions {
 
 /// Fills rows, floor, differences, documents, sequences, warnings and gate of `report`. Each row is
 /// compared with the sender alone and with the best floor row of its own reread (of reread 0 where
-/// it has none). The gate: the judged row is better than both, with intervals without 0, and the
-/// true cache's row is the text row. Throws c10::Error where there is no sequence, the sequences
-/// disagree in their number of rows, or the rows lack one of text, true cache, sender alone and
-/// floor.
+/// it has none); rows to the sender have a floor of their own, and the sender alone for what
+/// retention takes for 1. The gate: the judged row is better than both, with
+/// intervals without 0, and the true cache's row is the text row. Throws c10::Error where there is
+/// no sequence, the sequences disagree in their number of rows, or the rows lack one of text, true
+/// cache, sender alone and floor.
 KVALIGN_API void fill_statistics(const std::vector<LadderRowInfo>& rows,
                                  const std::vector<SequenceScores>& sequences,
                                  const StatisticsOptions& options, LadderReport& report);

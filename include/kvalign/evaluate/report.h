@@ -68,6 +68,14 @@ struct AbsentRow {
   std::string row = {}, why = {};
 };
 
+/// What else a row's projector does with the receiver's cache; figures as its own, of the cache at
+/// the way's end.
+struct RoundTripRow {
+  std::string row = {};
+  std::string way = {};  ///< "receiver to sender", "sender to receiver to sender", ...
+  std::vector<NamedInterval> headline = {};
+};
+
 /// figure(row) - figure(against), paired over the resamples.
 struct RowDifference {
   std::string row = {}, against = {}, figure = {};
@@ -109,6 +117,7 @@ struct Report {
   std::vector<ReportRow> rows = {};
   std::vector<AbsentRow> absent_rows = {};
   std::vector<RowDifference> differences = {};  ///< of the first row to every other
+  std::vector<RoundTripRow> round_trips = {};   ///< of bidirectional and autoencoder rows
   std::optional<TaskSummary> task = {};
   std::optional<CertificateReport> certificates = {};
   std::optional<LadderReport> ladder = {};
@@ -119,9 +128,9 @@ struct Report {
 };
 
 /// Schema 1: {"schema", "recipe", "evaluate", "machine", "dataset", "warnings", "reconstruction":
-/// {"rows", "absent_rows", "differences"}, "task", "certificates", "training"} and the keys of
-/// add_to_json in ladder_report.h, cost_report.h and task_success_report.h; results/report.schema.json says all of it. NaN
-/// is null.
+/// {"rows", "absent_rows", "differences"}, "round_trips", "task", "certificates", "training"} and
+/// the keys of add_to_json in ladder_report.h, cost_report.h and task_success_report.h;
+/// results/report.schema.json says all of it. NaN is null.
 KVALIGN_API nlohmann::json to_json(const Report& report);
 
 /// The ladder; headline table, differences, a table a checkpoint of its layers, worst tokens,
