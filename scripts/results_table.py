@@ -75,6 +75,35 @@ def describe(report):
     )
 
 
+def score_cells(scores):
+    return [format_interval(scores[name]) for name in ("accuracy", "balanced_accuracy", "macro_f1")]
+
+
+def fine_tuning_tables(report):
+    """What task heads say, and what fine-tuning gained; nothing where no row has a head of its own."""
+    task = report["task"]
+    if "gains" not in task:
+        return ""
+
+    def reference(name):
+        return score_cells({"accuracy": task[name], "balanced_accuracy": task["balanced_accuracy"][name],
+                            "macro_f1": task["macro_f1"][name]})
+
+    lines = [["true cache", *reference("true_cache")], ["commonest label", *reference("majority_class")]]
+    for row in report["reconstruction"]["rows"]:
+        lines.append([row["row"], *score_cells(row["task"])])
+        if "own_head" in row["task"]:
+            own = row["task"]["own_head"]
+            lines.append([row["row"] + ", own head", *score_cells(own)])
+            lines.append(["true cache, head of " + row["row"], *score_cells(own["true_cache"])])
+    gains = [[f"{gain['row']} minus {gain['against']}", *score_cells(gain)] for gain in task["gains"]]
+    titles = ["accuracy", "balanced accuracy", "macro-F1"]
+    return (
+        "\n" + markdown_table(["caches and head", *titles], lines)
+        + "\n" + markdown_table(["own head minus true cache's", *titles], gains)
+    )
+
+
 def table(report):
     rows = report["reconstruction"]["rows"]
     figures = [name for name in TITLES if name in rows[0]["headline"]]
@@ -92,6 +121,7 @@ def table(report):
         truth = format_interval(report["task"]["true_cache"])
         majority = format_interval(report["task"]["majority_class"])
         text += f"\nTask accuracy on true caches: {truth}; commonest label: {majority}.\n"
+        text += fine_tuning_tables(report)
     return text + describe(report)
 
 

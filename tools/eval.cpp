@@ -140,7 +140,9 @@ void add_eval(CLI::App& app, Command& chosen) {
   add_flags(*command, *flags, [] { return options_help(EvalRecipe()); });
   command
       ->add_option("--checkpoint", flags->checkpoints,
-                   "PATH or NAME=PATH, repeatable; default: the run folder's checkpoint")
+                   "PATH or NAME=PATH, repeatable (before=A and after=B show what fine-tuning "
+                   "did); default: "
+                   "the run folder's checkpoint")
       ->type_name("PATH")
       ->allow_extra_args(false);
   command

@@ -11,8 +11,7 @@ namespace kvalign::tools {
 void add_fine_tune(CLI::App& app, Command& chosen) {
   CLI::App* command = app.add_subcommand(
       "fine-tune",
-      "trains a task head on a checkpoint's projected caches, the projector, or both, on labels; "
-      "`kvalign eval --checkpoint before=A --checkpoint after=B` then sets the rows side by side");
+      "trains a task head on a checkpoint's projected caches, the projector, or both, on labels");
   auto flags = std::make_shared<Flags>();
   auto checkpoint = std::make_shared<std::string>();
   auto resume = std::make_shared<bool>(false);

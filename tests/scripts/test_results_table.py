@@ -100,6 +100,26 @@ class ResultsTableTest(unittest.TestCase):
         self.assertTrue(text.startswith("before\n<!-- results:run -->\n| row |"))
         self.assertTrue(text.endswith("<!-- /results -->\nafter\n"))
 
+    def test_fine_tuning(self):
+        interval = {"value": 0.5, "low": 0.4, "high": 0.6}
+        scores = {"accuracy": interval, "balanced_accuracy": interval | {"value": 0.55},
+                  "macro_f1": interval | {"value": 0.45}}
+        references = {"true_cache": interval | {"value": 0.58}, "majority_class": interval}
+        tuned = report()
+        tuned["task"] = {"num_classes": 5, **references, "balanced_accuracy": references,
+                         "macro_f1": references, "gains": [{"row": "v1", "against": "v0", **scores}]}
+        for row in tuned["reconstruction"]["rows"]:
+            row["task"] = scores
+        tuned["reconstruction"]["rows"][0]["task"] = scores | {"own_head": scores | {"true_cache": scores}}
+        (self.path / "run.json").write_text(json.dumps(tuned))
+        self.write_readme("<!-- results:run -->\n<!-- /results -->\n")
+        self.assertEqual(self.run_script().returncode, 0)
+        text = (self.path / "README.md").read_text()
+        cells = "0.500 [0.400, 0.600] | 0.550 [0.400, 0.600] | 0.450 [0.400, 0.600] |\n"
+        for line in ["v1", "v1, own head", "true cache, head of v1", "mean", "v1 minus v0"]:
+            self.assertIn(f"| {line} | {cells}", text)
+        self.assertIn("| commonest label | " + " | ".join(["0.500 [0.400, 0.600]"] * 3) + " |\n", text)
+
     def test_ladder(self):
         (self.path / "run.json").write_text(json.dumps(ladder_report()))
         self.write_readme("<!-- ladder:run -->\n<!-- /ladder -->\n"
