@@ -105,8 +105,8 @@ struct Report {
 
 /// Schema 1: {"schema", "recipe", "evaluate", "machine", "dataset", "warnings", "reconstruction":
 /// {"rows", "absent_rows", "differences"}, "task", "certificates", "training"} and the keys of
-/// add_to_json in ladder_report.h, cost_report.h and task_success_report.h; results/report.schema.json says all of it. NaN
-/// is null.
+/// add_to_json in ladder_report.h, cost_report.h and task_success_report.h;
+/// results/report.schema.json says all of it. NaN is null.
 KVALIGN_API nlohmann::json to_json(const Report& report);
 
 /// The ladder; headline table, differences, a table a checkpoint of its layers, worst tokens,
