@@ -14,6 +14,16 @@ namespace {
 // 256 MB of float32.
 constexpr int64_t kMaxAnswerLogits = int64_t{1} << 26;
 
+// One sequence of a batch, as views.
+KvCache cache_of(const KvCache& batch, int64_t place) {
+  std::vector<at::Tensor> keys, values;
+  for (int64_t layer = 0; layer < batch.geometry().num_layers; ++layer) {
+    keys.push_back(batch.keys(layer).narrow(0, place, 1));
+    values.push_back(batch.values(layer).narrow(0, place, 1));
+  }
+  return KvCache(batch.geometry(), keys, values);
+}
+
 // The same sequence `count` times, as views.
 KvCache repeat_cache(const KvCache& cache, int64_t count) {
   std::vector<at::Tensor> keys, values;
@@ -52,19 +62,20 @@ std::vector<double> later_log_likelihoods(const Decoder& decoder, const KvCache&
 
 }  // namespace
 
-DecoderOutput read_question(const Decoder& decoder, const at::Tensor& streams_RCD,
-                            const at::Tensor& tokens_Q) {
-  DecoderInput input{.token_ids_BT = tokens_Q.to(decoder.device()).unsqueeze(0), .num_logits = 1};
-  if (streams_RCD.defined()) {
-    input.cache = KvCache::from_streams(decoder.geometry(), streams_RCD);
+void read_questions(const Decoder& decoder, const std::vector<CachedRun>& runs,
+                    const std::function<void(size_t row, const QuestionRead& read)>& use) {
+  for (const std::vector<CachedRun>& batch : batches_of(decoder, runs, /*num_logits=*/1)) {
+    const DecoderOutput output = run_batch(decoder, batch, /*num_logits=*/1, /*with_cache=*/true);
+    for (size_t b = 0; b < batch.size(); ++b) {
+      const auto place = static_cast<int64_t>(b);
+      use(batch[b].row, {cache_of(*output.cache, place), output.logits_BTV[place][0]});
+    }
   }
-  return decoder.forward(input);
 }
 
-std::vector<double> answer_log_likelihoods(const Decoder& decoder, const DecoderOutput& read,
+std::vector<double> answer_log_likelihoods(const Decoder& decoder, const QuestionRead& read,
                                            const std::vector<at::Tensor>& answers) {
-  const at::Tensor first_V =
-      read.logits_BTV.flatten(0, 1)[-1].log_softmax(0).to(at::kCPU, at::kDouble);
+  const at::Tensor first_V = read.logits_V.log_softmax(0).to(at::kCPU, at::kDouble);
   std::vector<double> sums;
   int64_t longest = 0;
   for (const at::Tensor& answer : answers) {
@@ -78,7 +89,7 @@ std::vector<double> answer_log_likelihoods(const Decoder& decoder, const Decoder
   for (size_t begin = 0; begin < answers.size(); begin += batch_size) {
     const size_t end = std::min(answers.size(), begin + batch_size);
     const std::vector<double> later = later_log_likelihoods(
-        decoder, *read.cache, {answers.begin() + begin, answers.begin() + end}, longest - 1);
+        decoder, read.cache, {answers.begin() + begin, answers.begin() + end}, longest - 1);
     for (size_t i = begin; i < end; ++i) sums[i] += later[i - begin];
   }
   return sums;

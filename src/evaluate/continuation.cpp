@@ -25,25 +25,11 @@ KvCache stack_caches(const KvGeometry& geometry, const std::vector<at::Tensor>& 
   return KvCache(geometry, {all.begin(), values}, {values, all.end()});
 }
 
-at::Tensor run_batch(const Decoder& decoder, const std::vector<CachedRun>& batch,
-                     int64_t num_logits) {
-  std::vector<at::Tensor> tokens, streams;
-  for (const CachedRun& run : batch) {
-    tokens.push_back(run.tokens_I);
-    if (run.streams_RCD.defined()) streams.push_back(run.streams_RCD);
-  }
-  DecoderInput input{.token_ids_BT = at::stack(tokens).to(decoder.device()),
-                     .num_logits = num_logits,
-                     .with_cache = false};
-  if (!streams.empty()) input.cache = stack_caches(decoder.geometry(), streams);
-  return decoder.forward(input).logits_BTV;
-}
-
 }  // namespace
 
-void run_after_caches(const Decoder& decoder, const std::vector<CachedRun>& runs,
-                      int64_t num_logits,
-                      const std::function<void(size_t row, const at::Tensor& logits_MV)>& use) {
+std::vector<std::vector<CachedRun>> batches_of(const Decoder& decoder,
+                                               const std::vector<CachedRun>& runs,
+                                               int64_t num_logits) {
   std::map<std::pair<int64_t, int64_t>, std::vector<CachedRun>> by_shape;
   for (const CachedRun& run : runs) {
     const int64_t cached = run.streams_RCD.defined() ? run.streams_RCD.size(1) : 0;
@@ -51,13 +37,37 @@ void run_after_caches(const Decoder& decoder, const std::vector<CachedRun>& runs
   }
   const auto batch_size = static_cast<size_t>(
       std::max<int64_t>(1, kMaxLogits / (num_logits * decoder.config().vocab_size)));
+  std::vector<std::vector<CachedRun>> batches;
   for (const auto& [shape, alike] : by_shape) {
     for (size_t first = 0; first < alike.size(); first += batch_size) {
       const size_t end = std::min(alike.size(), first + batch_size);
-      const std::vector<CachedRun> batch(alike.begin() + first, alike.begin() + end);
-      const at::Tensor logits_BMV = run_batch(decoder, batch, num_logits);
-      for (size_t b = 0; b < batch.size(); ++b) use(batch[b].row, logits_BMV[b]);
+      batches.emplace_back(alike.begin() + first, alike.begin() + end);
     }
+  }
+  return batches;
+}
+
+DecoderOutput run_batch(const Decoder& decoder, const std::vector<CachedRun>& batch,
+                        int64_t num_logits, bool with_cache) {
+  std::vector<at::Tensor> tokens, streams;
+  for (const CachedRun& run : batch) {
+    tokens.push_back(run.tokens_I);
+    if (run.streams_RCD.defined()) streams.push_back(run.streams_RCD);
+  }
+  DecoderInput input{.token_ids_BT = at::stack(tokens).to(decoder.device()),
+                     .num_logits = num_logits,
+                     .with_cache = with_cache};
+  if (!streams.empty()) input.cache = stack_caches(decoder.geometry(), streams);
+  return decoder.forward(input);
+}
+
+void run_after_caches(const Decoder& decoder, const std::vector<CachedRun>& runs,
+                      int64_t num_logits,
+                      const std::function<void(size_t row, const at::Tensor& logits_MV)>& use) {
+  for (const std::vector<CachedRun>& batch : batches_of(decoder, runs, num_logits)) {
+    const at::Tensor logits_BMV =
+        run_batch(decoder, batch, num_logits, /*with_cache=*/false).logits_BTV;
+    for (size_t b = 0; b < batch.size(); ++b) use(batch[b].row, logits_BMV[b]);
   }
 }
 

@@ -22,8 +22,17 @@ struct CachedRun {
   at::Tensor tokens_I = {};     // int64
 };
 
-// Runs of equal shape share passes, as many as keep the logits small. `use` is told each run's row
-// and the logits [M, V] of its last `num_logits` tokens.
+// Runs of equal shape, as many as keep the logits small: what can share a pass.
+std::vector<std::vector<CachedRun>> batches_of(const Decoder& decoder,
+                                               const std::vector<CachedRun>& runs,
+                                               int64_t num_logits);
+
+// One pass of runs of equal shape.
+DecoderOutput run_batch(const Decoder& decoder, const std::vector<CachedRun>& batch,
+                        int64_t num_logits, bool with_cache);
+
+// All runs, in batches. `use` is told each run's row and the logits [M, V] of its last `num_logits`
+// tokens.
 void run_after_caches(const Decoder& decoder, const std::vector<CachedRun>& runs,
                       int64_t num_logits,
                       const std::function<void(size_t row, const at::Tensor& logits_MV)>& use);

@@ -86,9 +86,11 @@ std::string compared_with(const TaskSuccessReport& report, const std::string& ag
   const TaskSuccessRow* other = find_row(report, against);
   if (found == report.differences.end() || other == nullptr) return "";
   const Interval& difference = found->figures.accuracy;
-  const char* verdict = difference.low > 0 ? "better" : difference.high < 0 ? "worse" : "no other";
+  const char* verdict = difference.low > 0    ? "better"
+                        : difference.high < 0 ? "worse"
+                                              : "not told apart";
   return c10::str("; ", against, " ", interval_text({.value = other->figures.accuracy.value}),
-                  " %, it is ", verdict, " by ", interval_text(difference), " points");
+                  " %, difference ", interval_text(difference), " points (", verdict, ")");
 }
 
 }  // namespace

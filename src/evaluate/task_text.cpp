@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "answer_likelihood.h"
 #include "row_caches.h"
@@ -13,16 +14,18 @@
 namespace kvalign {
 namespace {
 
-AnswerLikelihoods ask(const Decoder& decoder, const at::Tensor& streams_RCD,
-                      const at::Tensor& tokens, const TaskWords& words) {
-  return answer_log_likelihoods(decoder, read_question(decoder, streams_RCD, tokens),
-                                words.answers);
+// After no cache.
+AnswerLikelihoods ask(const Decoder& decoder, const at::Tensor& tokens, const TaskWords& words) {
+  AnswerLikelihoods likelihoods;
+  read_questions(decoder, {{.tokens_I = tokens}}, [&](size_t, const QuestionRead& read) {
+    likelihoods = answer_log_likelihoods(decoder, read, words.answers);
+  });
+  return likelihoods;
 }
 
 AnswerLikelihoods ask_sender(const TaskSetup& setup, const LadderText& text) {
   const at::Tensor read = text.sender_tokens.narrow(0, 0, text.sender_prefix - 1);
-  return ask(setup.ladder->sender, {}, at::cat({read, setup.task.sender.question}),
-             setup.task.sender);
+  return ask(setup.ladder->sender, at::cat({read, setup.task.sender.question}), setup.task.sender);
 }
 
 void check_finite(const AnswerLikelihoods& likelihoods, const std::string& row, int64_t text) {
@@ -37,8 +40,8 @@ void check_finite(const AnswerLikelihoods& likelihoods, const std::string& row, 
 AnswersWithoutText answers_without_text(const TaskSetup& setup) {
   const at::NoGradGuard no_gradients;
   const TaskFile& task = setup.task;
-  return {ask(setup.ladder->receiver, {}, task.receiver.question, task.receiver),
-          ask(setup.ladder->sender, {}, task.sender.question, task.sender)};
+  return {ask(setup.ladder->receiver, task.receiver.question, task.receiver),
+          ask(setup.ladder->sender, task.sender.question, task.sender)};
 }
 
 std::vector<AnswerLikelihoods> ask_about_text(const TaskSetup& setup,
@@ -50,20 +53,33 @@ std::vector<AnswerLikelihoods> ask_about_text(const TaskSetup& setup,
   const TaskWords& words = setup.task.receiver;
   const LadderText& tokens = ladder.texts[text];
   const int64_t num_text_tokens = tokens.receiver_tokens.size(0) - words.question.size(0);
-  const DecoderOutput read = read_question(ladder.receiver, {}, tokens.receiver_tokens);
-  RowCaches caches(ladder, senders, text, read.cache->slice(0, num_text_tokens));
-  const auto answer = [&](const LadderRowPlan& plan) {
-    if (plan.source == CacheSource::kText) {
-      return answer_log_likelihoods(ladder.receiver, read, words.answers);
-    }
-    if (plan.source == CacheSource::kNone) return without.receiver;
-    if (plan.source == CacheSource::kSenderAlone) return ask_sender(setup, tokens);
-    return ask(ladder.receiver, caches.streams(plan), words.question, words);
+  std::vector<AnswerLikelihoods> rows(plans.size());
+  const auto answer = [&](size_t row, const QuestionRead& read) {
+    rows[row] = answer_log_likelihoods(ladder.receiver, read, words.answers);
   };
-  std::vector<AnswerLikelihoods> rows;
-  for (const LadderRowPlan& plan : plans) {
-    rows.push_back(answer(plan));
-    check_finite(rows.back(), plan.info.row, tokens.number);
+  std::optional<QuestionRead> whole;
+  read_questions(ladder.receiver, {{.tokens_I = tokens.receiver_tokens}},
+                 [&](size_t, const QuestionRead& read) { whole = read; });
+  RowCaches caches(ladder, senders, text, whole->cache.slice(0, num_text_tokens));
+  std::vector<CachedRun> runs;
+  for (size_t row = 0; row < plans.size(); ++row) {
+    switch (plans[row].source) {
+      case CacheSource::kText:
+        answer(row, *whole);
+        break;
+      case CacheSource::kNone:
+        rows[row] = without.receiver;
+        break;
+      case CacheSource::kSenderAlone:
+        rows[row] = ask_sender(setup, tokens);
+        break;
+      default:
+        runs.push_back({row, caches.streams(plans[row]), words.question});
+    }
+  }
+  read_questions(ladder.receiver, runs, answer);
+  for (size_t row = 0; row < plans.size(); ++row) {
+    check_finite(rows[row], plans[row].info.row, tokens.number);
   }
   return rows;
 }

@@ -40,19 +40,27 @@ TEST(AnswerLikelihood, IsThatOfOnePassOverEverything) {
       for (const int64_t length : lengths) answers.push_back(random_tokens(length, random));
       const KvCache cache =
           *decoder.forward({.token_ids_BT = text.unsqueeze(0), .num_logits = 0}).cache;
-      for (const bool with_cache : {true, false}) {
-        const DecoderOutput read =
-            read_question(decoder, with_cache ? cache.streams() : at::Tensor(), question);
-        const std::vector<double> got = answer_log_likelihoods(decoder, read, answers);
-        ASSERT_EQ(got.size(), answers.size());
-        for (size_t k = 0; k < answers.size(); ++k) {
-          const at::Tensor whole =
-              with_cache ? at::cat({text, question, answers[k]}) : at::cat({question, answers[k]});
-          // Float32 sums in another order; log-likelihoods are below 20.
-          EXPECT_NEAR(got[k], log_likelihood_of_end(decoder, whole, answers[k].size(0)), 1e-4)
-              << name << " " << k << " " << with_cache;
-        }
-      }
+      const at::Tensor other = random_tokens(7, random);
+      const KvCache other_cache =
+          *decoder.forward({.token_ids_BT = other.unsqueeze(0), .num_logits = 0}).cache;
+      // Two runs of one shape, which share a pass, and one without a cache.
+      const std::vector<at::Tensor> read_before = {text, other, text.narrow(0, 0, 0)};
+      size_t num_read = 0;
+      read_questions(
+          decoder,
+          {{0, cache.streams(), question}, {1, other_cache.streams(), question}, {2, {}, question}},
+          [&](size_t row, const QuestionRead& read) {
+            ++num_read;
+            const std::vector<double> got = answer_log_likelihoods(decoder, read, answers);
+            ASSERT_EQ(got.size(), answers.size());
+            for (size_t k = 0; k < answers.size(); ++k) {
+              const at::Tensor whole = at::cat({read_before[row], question, answers[k]});
+              // Float32 sums in another order; log-likelihoods are below 20.
+              EXPECT_NEAR(got[k], log_likelihood_of_end(decoder, whole, answers[k].size(0)), 1e-4)
+                  << name << ", row " << row << ", answer " << k;
+            }
+          });
+      EXPECT_EQ(num_read, 3);
     }
   }
 }

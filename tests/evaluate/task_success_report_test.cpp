@@ -53,11 +53,12 @@ TaskSuccessReport three_task_rows() {
 
 TEST(TaskSuccessReport, ConclusionSaysBothDifferences) {
   TaskSuccessReport report = three_task_rows();
-  EXPECT_EQ(conclusion(report),
-            "V1 answers 80 % of the texts right; text 90 %, it is worse by -10 [-15, -5] points; "
-            "sender alone 70 %, it is better by 10 [5, 15] points.");
+  EXPECT_EQ(
+      conclusion(report),
+      "V1 answers 80 % of the texts right; text 90 %, difference -10 [-15, -5] points (worse); "
+      "sender alone 70 %, difference 10 [5, 15] points (better).");
   report.differences[1].figures.accuracy.low = -0.01;
-  EXPECT_THAT(conclusion(report), HasSubstr("it is no other by 10 [-1, 15] points."));
+  EXPECT_THAT(conclusion(report), HasSubstr("difference 10 [-1, 15] points (not told apart)."));
   report.rows.clear();
   EXPECT_EQ(conclusion(report), "");
 }

@@ -14,6 +14,7 @@
 #include "kvalign/core/sha256.h"
 #include "kvalign/dataset/task_file.h"
 #include "kvalign/model/decoder.h"
+#include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "tests/evaluate/tiny_task.h"
 #include "tests/support/throws.h"
