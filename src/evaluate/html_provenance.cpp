@@ -63,7 +63,9 @@ constexpr const char* kDefinitions[] = {
     "nll: negative log-likelihood of the true next token, mean over tokens, in nats; ppl is its "
     "exponential, top-1 the share of tokens that were the most probable one.",
     "retention: (floor - x) / (floor - true cache) of the nll. 1 is the true cache, 0 the floor: "
-    "the best row at the same re-read that carries nothing of this context.",
+    "the best row at the same re-read that carries nothing of this context. Of rows to the sender "
+    "1 "
+    "is the sender alone, 0 the best that carries nothing of this context to it.",
     "sinks: the first tokens of a sequence, which the receiver computes itself; re-read: the last "
     "tokens of the prefix that it computes itself.",
     "KL: of the row's prediction from the true cache's, nats a token.",

@@ -48,6 +48,13 @@ TextTable scores_table(const LadderReport& report) {
   return table;
 }
 
+// Null where there is no such row.
+const LadderRow* find_row(const LadderReport& report, const std::string& name) {
+  const auto found = std::find_if(report.rows.begin(), report.rows.end(),
+                                  [&](const LadderRow& row) { return row.row == name; });
+  return found == report.rows.end() ? nullptr : &*found;
+}
+
 std::string describe_data(const LadderReport& report) {
   std::string text = c10::str(count_text(report.sequences, "held-out sequence"), " of ",
                               count_text(report.documents, "document"), ": ", report.prefix_tokens,
@@ -65,6 +72,11 @@ std::string describe_data(const LadderReport& report) {
       "Retention: 0 is the floor (the best row at the same re-read that carries nothing "
       "of this context; ",
       report.floor, " where nothing is re-read), 1 the true cache.\n");
+  if (find_row(report, "sender, no cache") != nullptr) {
+    text +=
+        "Of rows to the sender 0 is the best that carries nothing of this context to it, 1 the "
+        "sender alone.\n";
+  }
   return text + c10::str("ms a sequence: prefill + projection + continuation, median of ",
                          report.timed_sequences,
                          ". The sender's own prefill is 0 ms where it has "
@@ -107,16 +119,10 @@ std::string times_table(const LadderReport& report) {
   return table.markdown();
 }
 
-const LadderRow* judged(const LadderReport& report) {
-  const auto found = std::find_if(report.rows.begin(), report.rows.end(),
-                                  [&](const LadderRow& row) { return row.row == report.gate.row; });
-  return found == report.rows.end() ? nullptr : &*found;
-}
-
 }  // namespace
 
 std::string conclusion(const LadderReport& report) {
-  const LadderRow* row = judged(report);
+  const LadderRow* row = find_row(report, report.gate.row);
   if (row == nullptr) return "";
   std::string text = row->row;
   text += std::isfinite(row->retention) ? " keeps " + percent_or_dash(row->retention) +

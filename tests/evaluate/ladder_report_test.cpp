@@ -12,6 +12,7 @@ namespace kvalign {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 LadderReport two_ladder_rows() {
   const LadderScores scores{.nll = 1.25,
@@ -126,6 +127,13 @@ TEST(LadderReport, Terminal) {
               ::testing::EndsWith(
                   "v1 + sinks keeps 71 % of what the receiver's true cache is worth over "
                   "knowing nothing of the context. The gate is met: v1 + sinks is better.\n"));
+}
+
+TEST(LadderReport, SaysWhatRetentionIsOfRowsToTheSender) {
+  LadderReport report = two_rows();
+  EXPECT_THAT(to_text(report), Not(HasSubstr("rows to the sender")));
+  report.rows.push_back({.row = "sender, no cache"});
+  EXPECT_THAT(to_text(report), HasSubstr("Of rows to the sender 0 is the best that carries"));
 }
 
 TEST(LadderReport, ConclusionOfAGateThatIsNotMet) {

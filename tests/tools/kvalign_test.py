@@ -217,6 +217,19 @@ class Runs(Case):
         self.refuse("/no/such.safetensors", *self.arguments("fine-tune", run="tuned_nothing"),
                     "--checkpoint", "/no/such.safetensors", code=1)
 
+    def test_kinds_that_read_the_receivers_cache(self):
+        for kind, term, way in [("bidirectional", "backward_mse", "receiver to sender to receiver"),
+                                ("autoencoder", "reconstruction_mse", "receiver to latent to receiver")]:
+            sets = ["--set", f"projector.kind={kind}", "--set", "projector.rank=8"]
+            trained = self.run_to(0, *self.arguments("distill-train", "tiny_layers", kind), *sets)
+            self.assertIn(term, trained.stderr)
+            evaluated = self.run_to(0, *self.arguments("eval", "tiny_layers", kind), *sets)
+            self.assertIn(way, evaluated.stdout)
+            self.assertIn(way, (self.folder / kind / "report.md").read_text())
+        self.refuse("cycle_sender and cycle_receiver expect projector.kind bidirectional",
+                    *self.arguments("distill-train", "tiny_layers", "one_way"), "--set",
+                    "round_trip.cycle_sender=1")
+
     def test_dataset_commands(self):
         data = self.folder / "data_tiny"
         for command in ["inspect", "verify", "stats"]:
