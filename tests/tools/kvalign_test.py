@@ -228,7 +228,7 @@ class Runs(Case):
             self.assertIn(way, (self.folder / kind / "report.md").read_text())
         self.refuse("cycle_sender and cycle_receiver expect projector.kind bidirectional",
                     *self.arguments("distill-train", "tiny_layers", "one_way"), "--set",
-                    "round_trip.cycle_sender=1")
+                    "round_trip.cycle_sender=1", code=1)
 
     def test_dataset_commands(self):
         data = self.folder / "data_tiny"
