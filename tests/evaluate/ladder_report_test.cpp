@@ -130,7 +130,7 @@ TEST(LadderReport, Terminal) {
 }
 
 TEST(LadderReport, SaysWhatRetentionIsOfRowsToTheSender) {
-  LadderReport report = two_rows();
+  LadderReport report = two_ladder_rows();
   EXPECT_THAT(to_text(report), Not(HasSubstr("rows to the sender")));
   report.rows.push_back({.row = "sender, no cache"});
   EXPECT_THAT(to_text(report), HasSubstr("Of rows to the sender 0 is the best that carries"));
