@@ -12,7 +12,7 @@ namespace {
 using nlohmann::json;
 
 // "link/bits_per_second" -> "link bits per second"
-std::string title_of_key(std::string key) {
+std::string title_of(std::string key) {
   std::replace(key.begin(), key.end(), '_', ' ');
   std::replace(key.begin(), key.end(), '/', ' ');
   return key;
@@ -47,7 +47,7 @@ std::string table_of(const std::string& caption, const json& rows) {
   std::vector<HtmlColumn> columns;
   for (const std::string& key : keys) {
     const NumberKind text = key == "text" ? NumberKind::kText : NumberKind::kNone;
-    columns.push_back({title_of_key(key), has_number(rows, key) ? NumberKind::kEstimate : text});
+    columns.push_back({title_of(key), has_number(rows, key) ? NumberKind::kEstimate : text});
   }
   HtmlTable table(caption, columns);
   for (const json& row : rows) {
@@ -59,13 +59,13 @@ std::string table_of(const std::string& caption, const json& rows) {
 }
 
 // What the estimate assumes: each number and text that is no row.
-std::string cost_settings(const json& cost) {
+std::string cost_settings_list(const json& cost) {
   std::vector<std::string> texts;
   const json settings = cost.flatten();
   for (const auto& [key, value] : settings.items()) {
     const std::string place = key.substr(1);  // "/link/bits_per_second"
     if (place.starts_with("rows") || place.starts_with("steps")) continue;
-    texts.push_back(title_of_key(place) + ": " + cell_of(value));
+    texts.push_back(title_of(place) + ": " + cell_of(value));
   }
   return html_list(texts);
 }
@@ -80,7 +80,7 @@ std::string cost_section(const json& report) {
           "Estimates by a roofline model, not runs: each step takes the longer of its "
           "operations at the peak and its bytes at the bandwidth of a device. A step cannot be "
           "faster; a server that overlaps steps can be faster than their sum.") +
-      cost_settings(cost) + table_of("What a row costs on these machines.", cost.at("rows"));
+      cost_settings_list(cost) + table_of("What a row costs on these machines.", cost.at("rows"));
   if (cost.contains("steps")) {
     markup += html_details("Steps", table_of("The steps of each row.", cost.at("steps")));
   }

@@ -1,6 +1,6 @@
 // A report for people: the table on a terminal and report.md. Tables share their columns.
 #include "kvalign/evaluate/report.h"
-#include "task_text.h"
+#include "task_head_text.h"
 #include "text_table.h"
 
 namespace kvalign {
@@ -129,7 +129,7 @@ With y a true vector of the receiver, p the projected one, sums over the held-ou
 
 std::string to_text(const Report& report) {
   std::string text = headline_table(report).aligned() + "\n" + describe_data(report) +
-                     task_text(report) + describe_absent(report);
+                     task_head_text(report) + describe_absent(report);
   if (report.certificates) text += "\n" + to_text(*report.certificates);
   if (report.cost) text += "\n" + to_text(*report.cost);
   if (report.ladder) text += "\n" + to_text(*report.ladder);
@@ -150,7 +150,7 @@ std::string to_markdown(const Report& report) {
           count(report.machine.num_threads, "thread") + ", LibTorch " + report.machine.libtorch +
           ", " + report.machine.compiler + ", kvalign " + report.machine.kvalign + ", " +
           report.machine.build + "\n";
-  text += differences_section(report) + task_markdown(report);
+  text += differences_section(report) + task_head_markdown(report);
   if (report.certificates) text += "\n" + to_markdown(*report.certificates);
   for (const ReportRow& row : report.rows) {
     if (!row.checkpoint.empty()) text += layers_section(row, data);
