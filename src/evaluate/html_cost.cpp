@@ -12,7 +12,7 @@ namespace {
 using nlohmann::json;
 
 // "link/bits_per_second" -> "link bits per second"
-std::string title_of_key(std::string key) {
+std::string title_of(std::string key) {
   std::replace(key.begin(), key.end(), '_', ' ');
   std::replace(key.begin(), key.end(), '/', ' ');
   return key;
@@ -47,7 +47,7 @@ std::string table_of(const std::string& caption, const json& rows) {
   std::vector<HtmlColumn> columns;
   for (const std::string& key : keys) {
     const NumberKind text = key == "text" ? NumberKind::kText : NumberKind::kNone;
-    columns.push_back({title_of_key(key), has_number(rows, key) ? NumberKind::kEstimate : text});
+    columns.push_back({title_of(key), has_number(rows, key) ? NumberKind::kEstimate : text});
   }
   HtmlTable table(caption, columns);
   for (const json& row : rows) {
@@ -65,7 +65,7 @@ std::string cost_settings_list(const json& cost) {
   for (const auto& [key, value] : settings.items()) {
     const std::string place = key.substr(1);  // "/link/bits_per_second"
     if (place.starts_with("rows") || place.starts_with("steps")) continue;
-    texts.push_back(title_of_key(place) + ": " + cell_of(value));
+    texts.push_back(title_of(place) + ": " + cell_of(value));
   }
   return html_list(texts);
 }

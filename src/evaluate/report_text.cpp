@@ -149,7 +149,7 @@ With y a true vector of the receiver, p the projected one, sums over the held-ou
 
 std::string to_text(const Report& report) {
   std::string text = headline_table(report).aligned() + "\n" + describe_data(report) +
-                     task_text(report) + describe_absent(report);
+                     task_head_text(report) + describe_absent(report);
   if (!report.round_trips.empty()) {
     text += std::string("\n") + kRoundTrips + round_trips_table(report).aligned();
   }
@@ -180,7 +180,7 @@ std::string to_markdown(const Report& report) {
     text += std::string("\n## Round trips\n\n") + kRoundTrips + "\n" +
             round_trips_table(report).markdown();
   }
-  text += task_markdown(report);
+  text += task_head_markdown(report);
   if (report.certificates) text += "\n" + to_markdown(*report.certificates);
   for (const ReportRow& row : report.rows) {
     if (!row.checkpoint.empty()) text += layers_section(row, data);

@@ -56,7 +56,7 @@ constexpr const char* kGains =
 
 }  // namespace
 
-std::string task_text(const Report& report) {
+std::string task_head_text(const Report& report) {
   if (!report.task) return "";
   std::string text = describe_task(*report.task) + "\n" + head_score_table(report).aligned() + "\n";
   if (!report.task->gains.empty()) {
@@ -65,7 +65,7 @@ std::string task_text(const Report& report) {
   return text;
 }
 
-std::string task_markdown(const Report& report) {
+std::string task_head_markdown(const Report& report) {
   if (!report.task) return "";
   std::string text = "\n## Task agreement\n\n" + describe_task(*report.task) + "\n" +
                      head_score_table(report).markdown();

@@ -8,7 +8,7 @@
 namespace kvalign {
 
 // For a terminal, and as a section of report.md; empty where there is no task.
-std::string task_text(const Report& report);
-std::string task_markdown(const Report& report);
+std::string task_head_text(const Report& report);
+std::string task_head_markdown(const Report& report);
 
 }  // namespace kvalign
