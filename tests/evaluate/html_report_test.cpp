@@ -170,7 +170,7 @@ TEST_F(HtmlReportTest, TaskSuccessHasItsTablesAndSaysWhatSinksShow) {
   for (const char* text :
        {"ridge + sinks answers 80 % of the texts right", "<td>0.8500</td>", "[0.7000, 0.8500]",
         "Exact sinks are tokens of the text itself", "highest log-likelihood a token",
-        "What is asked: &quot;\nIs this spam?&quot;"}) {
+        "What is asked: &quot;\\nIs this spam?&quot;"}) {
     EXPECT_THAT(page, HasSubstr(text));
   }
   report["task_success"]["sinks_show_text"] = false;

@@ -66,7 +66,7 @@ TEST(TaskSuccessReport, ConclusionSaysBothDifferences) {
 TEST(TaskSuccessReport, TextAndMarkdown) {
   TaskSuccessReport report = three_task_rows();
   const std::string text = to_text(report);
-  EXPECT_THAT(text, HasSubstr("V1             80 [75, 85]"));
+  EXPECT_THAT(text, HasSubstr("V1            80 [75, 85]"));
   EXPECT_THAT(text, HasSubstr("40 held-out texts of 2 classes, 31 tokens a text, then the question "
                               "\"\\nIs it spam?\""));
   EXPECT_THAT(text, HasSubstr("highest log-likelihood a token"));
