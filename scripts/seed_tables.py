@@ -105,7 +105,7 @@ def configurations(results):
         row = results.row("trained_wikitext", "ladder", name)
         note = {"cloud-only": "92 %", "edge-only": "88 %", "edge + projector + FP8": "89 %"}[called]
         yield (f"4.2 {called}", f"{note} of tasks", f"{row['all']['nll']:.3f} nats a token (`{name}`)",
-               "WikiText-2, Qwen pair: less is better; tasks with labels are below" if called == "cloud-only" else "the same texts")
+               "WikiText-2, Qwen pair: less is better; no tasks with labels were run on this pair yet" if called == "cloud-only" else "the same texts")
     for name, note in (("pad", "hallucination"), ("interpolate", "75 % of tasks"), ("random", "-")):
         row = results.row("seed_512_to_4096", "reconstruction", name)
         v1 = results.row("seed_512_to_4096", "reconstruction", "V1, LayerNorm")
