@@ -58,7 +58,7 @@ def parameters(results):
 
 def times(results):
     """2.2, 2.3, 6.1, 1.2: milliseconds, on what was at hand."""
-    timed = results["projection_times"]
+    timed = results["benchmarks/projection"]
     for shape, note, why in (
         ("V1, 1 x 100 tokens", "1.2 ms", "an A100's memory reads V1's weights in 3 µs: the note's figure is kernels being launched"),
         ("V1, 8 x 100 tokens", "2.3 ms", "eight times the tokens are eight times the work here"),

@@ -19,7 +19,7 @@ cp runs/demo/ladder/report.json results/demo.json
 
 cmake --preset release -DKVALIGN_BUILD_BENCHMARKS=ON >/dev/null
 cmake --build --preset release --target projection >&2
-build/release/tests/benchmarks/projection 2 101 > results/projection_times.json
+build/release/tests/benchmarks/projection 2 101 > results/benchmarks/projection.json
 
 climb() {  # climb NAME RECIPE: a ladder whose gate may not be met
   local status=0
