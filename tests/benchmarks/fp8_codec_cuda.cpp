@@ -117,15 +117,9 @@ void measure(const std::string& name, ScaleGranularity granularity, const at::Te
     for (Subject& subject : subjects) subject.seconds.push_back(seconds_of(subject.run));
   }
 
-  const auto& [copied, encode, decode, torch_encode, torch_decode, again] = subjects;
   std::cout << "\nscale a " << name << ", " << values.size(0) << " tokens of " << kHeads * kHeadDim
             << ", " << rounds << " rounds\n";
-  for (const Subject& subject : subjects) print_speed(subject, static_cast<double>(moved));
-  print_ratio(again, copied);
-  print_ratio(encode, copied);
-  print_ratio(decode, copied);
-  print_ratio(encode, torch_encode);
-  print_ratio(decode, torch_decode);
+  print_codec(subjects, static_cast<double>(moved));
 }
 
 }  // namespace

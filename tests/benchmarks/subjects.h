@@ -37,4 +37,16 @@ inline void print_speed(const Subject& subject, double bytes) {
             << " GB/s read and written\n";
 }
 
+// Of a codec's subjects: copy, encode, decode, torch encode, torch decode, copy again; each moves
+// `bytes`.
+inline void print_codec(const Subject (&subjects)[6], double bytes) {
+  const auto& [copied, encode, decode, torch_encode, torch_decode, again] = subjects;
+  for (const Subject& subject : subjects) print_speed(subject, bytes);
+  print_ratio(again, copied);
+  print_ratio(encode, copied);
+  print_ratio(decode, copied);
+  print_ratio(encode, torch_encode);
+  print_ratio(decode, torch_decode);
+}
+
 }  // namespace kvalign
