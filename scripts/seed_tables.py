@@ -60,7 +60,7 @@ def times(results):
     """2.2, 2.3, 6.1, 1.2: milliseconds, on what was at hand."""
     timed = results["benchmarks/projection"]
     for shape, note, why in (
-        ("V1, 1 x 100 tokens", "1.2 ms", "an A100's memory reads V1's weights in 3 µs: the note's figure is kernels being launched"),
+        ("V1, 1 x 100 tokens", "1.2 ms", "estimate: an A100's memory reads V1's weights in 3 µs; the note's figure is kernels being launched"),
         ("V1, 8 x 100 tokens", "2.3 ms", "eight times the tokens are eight times the work here"),
         ("V2, 1 x 100 tokens", "3.5 ms", "5 multiplications for 2 of V1"),
     ):
@@ -103,10 +103,9 @@ def configurations(results):
     for row, called, note in (("text", "cloud-only", "92 %"), ("sender alone", "edge-only", "88 %"),
                               ("V2 + sinks", "edge + projector", "90 %"),
                               ("V2 E4M3/token + sinks", "edge + projector + FP8", "89 %")):
-        shares = [f"{100 * found['accuracy']['value']:.1f} %" for found in (
-            next(each for each in results[f"demo_task_{task}"]["task_success"]["rows"] if each["row"] == row)
-            for task in ("alarm", "severity", "code"))]
-        yield (f"4.2 {called}", f"{note} of one binary task", f"{', '.join(shares)} of tasks of 2, 5, 20 classes",
+        shares = [results.row(f"demo_task_{task}", "task_success", row)["accuracy"]["value"]
+                  for task in ("alarm", "severity", "code")]
+        yield (f"4.2 {called}", f"{note} of one binary task", f"{', '.join(f'{100 * share:.1f} %' for share in shares)} of tasks of 2, 5, 20 classes",
                "demo pair, 200 texts each; the note has no data behind it")
     for row, called in (("text", "cloud-only"), ("sender alone", "edge-only"),
                         ("trained latent 512 + sinks", "edge + projector + FP8")):
