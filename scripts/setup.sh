@@ -11,6 +11,7 @@ apt_packages=(
   python3 python3-pip python3-venv
   libspdlog-dev libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libssl-dev libeigen3-dev libhwy-dev
   libboost-math-dev
+  libcpp-httplib-dev prometheus-cpp-dev prometheus libprotobuf-dev protobuf-compiler
   libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev
   g++-aarch64-linux-gnu qemu-user
 )
@@ -24,7 +25,11 @@ oracle_wheels=(numpy==2.3.4 safetensors==0.6.2 tensorboard==2.20.0 jsonschema==4
 tokenise_wheels=(tokenizers==0.22.2 jinja2==3.1.6)
 # What scripts/task_baselines.py classifies texts with.
 classifier_wheels=(scikit-learn==1.9.1)
-venv_wheels=("${oracle_wheels[@]}" "${tokenise_wheels[@]}" "${classifier_wheels[@]}")
+# What exported models are checked with, and the client that the server is tried with; onnx also carries the
+# format's own definition (onnx.proto), which the build reads.
+serving_wheels=(onnx==1.23.2 onnxruntime==1.32.0 'tritonclient[http]==2.73.0')
+venv_wheels=("${oracle_wheels[@]}" "${tokenise_wheels[@]}" "${classifier_wheels[@]}"
+  "${serving_wheels[@]}")
 
 missing=()
 for package in "${apt_packages[@]}"; do
