@@ -28,7 +28,7 @@
 
 namespace kvalign {
 
-struct DriftState {
+struct KVALIGN_API DriftState {
   int64_t requests = 0;         ///< of this round
   int64_t finished_rounds = 0;  ///< before it
   int64_t alarms = 0;           ///< rounds with an alarm, this one included
