@@ -32,6 +32,10 @@ void describe_generate(OptionVisitor& visitor, GeneratorOptions& generate) {
   visitor.section("generate", "caches made up with known structure", generate);
 }
 
+void describe_load(OptionVisitor& visitor, LoadOptions& load) {
+  visitor.section("load", "what a load generator sends to a server", load);
+}
+
 }  // namespace
 
 void RecipeFile::describe(OptionVisitor& visitor) {
@@ -44,6 +48,7 @@ void RecipeFile::describe(OptionVisitor& visitor) {
   describe_cost(visitor, cost);
   describe_plan(visitor, plan);
   describe_generate(visitor, generate);
+  describe_load(visitor, load);
 }
 
 void CaptureRecipe::describe(OptionVisitor& visitor) {
@@ -67,6 +72,10 @@ void EvalRecipe::describe(OptionVisitor& visitor) {
 void PlanRecipe::describe(OptionVisitor& visitor) {
   describe_cost(visitor, cost);
   describe_plan(visitor, plan);
+}
+
+void LoadRecipe::describe(OptionVisitor& visitor) {
+  describe_load(visitor, load);
 }
 
 void DatasetRecipe::describe(OptionVisitor& visitor) {

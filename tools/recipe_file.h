@@ -1,5 +1,6 @@
-// One recipe file serves every subcommand: capture, training, evaluation, plan and, for generated
-// data, the generator. A file may hold sections that a subcommand does not use; each shows, in
+// One recipe file serves every subcommand: capture, training, evaluation, plan, load and, for
+// generated data, the generator. A file may hold sections that a subcommand does not use; each
+// shows, in
 // --help and --print-config, only those that it does.
 #pragma once
 
@@ -10,6 +11,7 @@
 #include "kvalign/evaluate/plan.h"
 #include "kvalign/evaluate/task_success_options.h"
 #include "kvalign/model/capture.h"
+#include "kvalign/serve/load_options.h"
 #include "kvalign/train/fine_tuner.h"
 #include "kvalign/train/recipe.h"
 
@@ -26,6 +28,7 @@ struct RecipeFile {
   CostOptions cost;
   PlanOptions plan;
   GeneratorOptions generate;
+  LoadOptions load;
   void describe(OptionVisitor& visitor);
 };
 
@@ -71,6 +74,12 @@ struct PlanRecipe {
   CostOptions cost;
   PlanOptions plan;
   explicit PlanRecipe(const RecipeFile& file = {}) : cost(file.cost), plan(file.plan) {}
+  void describe(OptionVisitor& visitor);
+};
+
+struct LoadRecipe {
+  LoadOptions load;
+  explicit LoadRecipe(const RecipeFile& file = {}) : load(file.load) {}
   void describe(OptionVisitor& visitor);
 };
 
