@@ -36,7 +36,7 @@ void add_eval(CLI::App& app, Command& chosen);
 void add_continue(CLI::App& app, Command& chosen);
 void add_plan(CLI::App& app, Command& chosen);
 void add_load(CLI::App& app, Command& chosen);
-void add_export_encoder(CLI::App& app, Command& chosen);
+void add_export(CLI::App& app, Command& chosen);
 // Both in packet.cpp.
 void add_encode(CLI::App& app, Command& chosen);
 void add_decode(CLI::App& app, Command& chosen);
