@@ -35,6 +35,8 @@ void add_fine_tune(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);
 void add_continue(CLI::App& app, Command& chosen);
 void add_plan(CLI::App& app, Command& chosen);
+void add_reference(CLI::App& app, Command& chosen);
+void add_serve(CLI::App& app, Command& chosen);
 void add_load(CLI::App& app, Command& chosen);
 void add_export(CLI::App& app, Command& chosen);
 // Both in packet.cpp.
