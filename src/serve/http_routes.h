@@ -16,6 +16,7 @@ enum class Endpoint {
   kGenerate,        ///< POST .../generate
   kGenerateStream,  ///< POST .../generate_stream
   kMetrics,         ///< GET /metrics
+  kStatus,          ///< GET /status
   kStatusPage,      ///< GET /
 };
 

@@ -26,8 +26,8 @@ struct KVALIGN_API ServeOptions {
   int64_t keep_alive_requests = 100000;
   int64_t retry_after_seconds = 1;
   double drain_seconds = 30;
-  std::string token_file;
-  std::string tls_certificate, tls_key;
+  std::string token_file = {};
+  std::string tls_certificate = {}, tls_key = {};
 
   void describe(OptionVisitor& visitor);
 };
