@@ -114,8 +114,8 @@ TEST(HttpLimits, BoundsTheMemoryOfAllBodies) {
 TEST(HttpLimits, RefusesConnectionsBeyondTheMost) {
   LimitedServer limited({.max_connections = 2, .retry_after_seconds = 7});
   auto first = std::make_unique<RawClient>(limited.port());
-  RawClient second(limited.port());
   EXPECT_EQ(first->ask(get("/v2"))->header("Connection"), "");
+  RawClient second(limited.port());
   EXPECT_EQ(second.ask(get("/v2"))->header("Connection"), "close") << "the last place is not kept";
   EXPECT_TRUE(second.is_closed());
   RawClient again(limited.port());
@@ -274,7 +274,9 @@ TEST(HttpDrain, LosesNothing) {
   EXPECT_GT(answered, 8);
   EXPECT_EQ(answered, limited->service.answers);
   // It may have been asked before the other thread began.
-  if (unready.status == 503) EXPECT_EQ(unready.header("Connection"), "close");
+  if (unready.status == 503) {
+    EXPECT_EQ(unready.header("Connection"), "close");
+  }
 }
 
 TEST(HttpDrain, EndsWithinItsLimit) {

@@ -43,7 +43,12 @@ class HttpServerTest : public ::testing::Test {
                             const std::lock_guard lock(mutex);
                             entries.push_back(entry);
                           },
+                      .in_flight = [this]() -> std::shared_ptr<void> {
+                        ++in_flight;
+                        return {nullptr, [this](void*) { --in_flight; }};
+                      },
                       .metrics = [] { return std::string("kvalign_up 1\n"); },
+                      .status = [] { return std::string("{}"); },
                       .status_page = [] { return std::string("<!doctype html>"); }});
   }
 
@@ -61,6 +66,7 @@ class HttpServerTest : public ::testing::Test {
   }
 
   FakeService service;
+  std::atomic<int> in_flight = 0;
   std::mutex mutex;
   std::vector<RequestRecord> records;
   std::vector<AccessLogEntry> entries;
@@ -82,6 +88,7 @@ TEST_F(HttpServerTest, TellsWhatItIs) {
   EXPECT_EQ(client.ask(get("/metrics"))->body, "kvalign_up 1\n");
   const RawResponse page = *client.ask(get("/"));
   EXPECT_EQ(page.body, "<!doctype html>");
+  EXPECT_EQ(client.ask(get("/status"))->body, "{}");
   EXPECT_THAT(page.header("Content-Security-Policy"), HasSubstr("default-src 'none'"));
   service.is_ready = false;
   const RawResponse unready = *client.ask(get("/v2/health/ready"));
@@ -259,7 +266,7 @@ TEST_F(HttpServerTest, StreamsPieces) {
   EXPECT_EQ(record.method, "generate_stream");
   EXPECT_EQ(record.generated_tokens, 2);
   EXPECT_EQ(record.bytes_sent,
-            static_cast<int64_t>(response.head.size() + response.body.size()) + 3 * 6 + 5 + 2)
+            static_cast<int64_t>(response.head.size() + response.body.size()) + 3 * 6 + 5)
       << "with the sizes of three chunks of two digits, and of the last";
 }
 
@@ -280,6 +287,7 @@ TEST_F(HttpServerTest, StopsAGenerationWhoseClientHasGone) {
       RawClient client(server->port());
       client.send(post(path, R"({"packet":"AAAA","parameters":{"sleep_ms":1}})"));
       while (service.pieces < before + 5) std::this_thread::yield();
+      EXPECT_EQ(in_flight, 1);
     }
     for (int i = 0; i < 1000 && service.in_flight > 0; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -309,6 +317,7 @@ TEST_F(HttpServerTest, AnswersManyAtOnceEachItsOwn) {
   EXPECT_EQ(right, 16 * 50);
   EXPECT_EQ(service.answers, 16 * 50);
   EXPECT_TRUE(server->drain(std::chrono::seconds(5)));
+  EXPECT_EQ(in_flight, 0);
   EXPECT_EQ(records.size(), 16u * 50u);
 }
 
