@@ -6,8 +6,7 @@
 //   POST /v2/models/M[/versions/V]/infer             tensors -> the receiver's cache
 //   POST /v2/models/M[/versions/V]/generate          a packet -> text that the receiver writes
 //   POST /v2/models/M[/versions/V]/generate_stream   the same, piece by piece (server-sent events)
-//   GET  /metrics  /status  /   what the callbacks give: Prometheus text, JSON, a status page
-//   page
+//   GET  /metrics  /status  /   what callbacks give: Prometheus text, JSON, a status page
 //
 // Where the guard refuses a cache (`fallback_reprefill`) or nothing can use it (`unsupported`), the
 // request has still been answered: 200 with no outputs, outcome and reason in the parameters, since
