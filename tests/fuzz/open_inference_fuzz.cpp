@@ -50,6 +50,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     for (const ServedTensor& tensor : call.request.inputs) check(tensor);
     write_infer_response({.outputs = call.request.inputs}, call);
   });
-  read_or_refuse([&] { check(parse_generate(text, 8, limits).inputs.at(0)); });
+  read_or_refuse([&] { check(parse_generate(text, limits).inputs.at(0)); });
   return 0;
 }

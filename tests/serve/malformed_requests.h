@@ -161,7 +161,7 @@ inline std::string malformed_json(Draw& draw) {
       return post(
           "/v2/models/fixed/" + draw.one_of({"generate", "generate_stream"}),
           draw.one_of({"", "{}", R"({"packet":1})", R"({"packet":"A"})", R"({"packet":"AA A"})",
-                       R"({"packet":"","parameters":{"max_tokens":100000}})",
+                       R"({"packet":"","parameters":{"max_tokens":1.5}})",
                        R"({"packet":"","parameters":{"max_tokens":-1}})", R"({"text_input":"a"})",
                        R"({"packet":"===="})"}));
   }

@@ -17,7 +17,6 @@ struct KVALIGN_API ServeOptions {
   int64_t max_body_bytes = int64_t{64} << 20;
   int64_t max_buffered_bytes = int64_t{1} << 30;
   int64_t max_json_bytes = int64_t{4} << 20;
-  int64_t max_tokens = 256;
   double head_seconds = 5;
   double body_seconds = 30;
   double write_seconds = 30;
