@@ -15,7 +15,10 @@ constexpr size_t kMostTensors = 64;
 
 std::string shape_text(const ServedTensor& tensor) {
   std::string text;
-  for (const int64_t size : tensor.shape) text += (text.empty() ? "" : ",") + std::to_string(size);
+  for (const int64_t size : tensor.shape) {
+    text += text.empty() ? "" : ",";
+    text += std::to_string(size);
+  }
   return tensor.datatype + " [" + text + "]";
 }
 
