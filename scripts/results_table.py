@@ -96,7 +96,8 @@ def fine_tuning_tables(report):
             own = row["task"]["own_head"]
             lines.append([row["row"] + ", own head", *score_cells(own)])
             lines.append(["true cache, head of " + row["row"], *score_cells(own["true_cache"])])
-    gains = [[f"{gain['row']} minus {gain['against']}", *score_cells(gain)] for gain in task["gains"]]
+    gains = [[gain["row"] + " minus " + ("the true caches' head on it" if gain["against"] == gain["row"]
+                                         else gain["against"]), *score_cells(gain)] for gain in task["gains"]]
     titles = ["accuracy", "balanced accuracy", "macro-F1"]
     return (
         "\n" + markdown_table(["caches and head", *titles], lines)
@@ -241,8 +242,9 @@ def limit_cells(row):
     return cells
 
 
-def markdown_table(titles, rows):
-    head = markdown_row(titles) + "|" + " --- |" + " ---: |" * (len(titles) - 1) + "\n"
+def markdown_table(titles, rows, column=" ---: |"):
+    """`column`: how all columns but the first are aligned; numbers to the right."""
+    head = markdown_row(titles) + "|" + " --- |" + column * (len(titles) - 1) + "\n"
     return head + "".join(markdown_row(row) for row in rows)
 
 
@@ -325,7 +327,7 @@ def times_table(report):
 
 def seed_table(results):
     titles = ["seed's section", "seed's number", "ours", "why they differ"]
-    return markdown_table(titles, seed_tables.rows(results)).replace("---: |", "--- |")
+    return markdown_table(titles, seed_tables.rows(results), column=" --- |")
 
 
 MAKERS = {"times": times_table, "results": table, "ladder": ladder_table, "certificates": certificates_table,

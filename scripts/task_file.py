@@ -34,8 +34,9 @@ class TaskFile:
             options.input, options.format, options.text_field, options.label_field
         )
         self._all = labelled.read_examples(self._source, labels)
+        space = "" if options.question.endswith("\n") else " "
         self._answers = [
-            f" {(options.classes or {}).get(label, label)}" for label in self._all.classes
+            space + (options.classes or {}).get(label, label) for label in self._all.classes
         ]
         self._held_out = self._choose()
 
@@ -183,7 +184,8 @@ def parse(arguments):
         "--question",
         required=True,
         metavar="TEXT",
-        help="comes after the text; \\n is a line break",
+        help="comes after the text; \\n is a line break. Answers follow after a space, or at once "
+        "where it ends with a line break, as a chat template's last turn does",
     )
     held_out = parser.add_mutually_exclusive_group(required=True)
     held_out.add_argument("--held-out", type=inputs.positive, metavar="N", help="texts in all")

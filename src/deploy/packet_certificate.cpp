@@ -1,7 +1,4 @@
-// From codes and scales to bounds. See packet_certificate.h.
-//
-// Shapes:  M streams of the packet   T tokens   W their width   G feature groups   F features
-//          R receiver streams
+// A packet's codes for code_certificate.h, and the results in writing. See packet_certificate.h.
 #include "kvalign/deploy/packet_certificate.h"
 
 #include <ATen/ATen.h>
@@ -10,48 +7,15 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "code_certificate.h"
 #include "kvalign/core/packet_tensors.h"
 #include "kvalign/core/sha256.h"
-#include "kvalign/dataset/dataset_index.h"
-#include "kvalign/evaluate/stream_certificate.h"
-#include "kvalign/ops/fp8_half_widths.h"
-#include "kvalign/ops/fp8_quantizer.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "packet_sender.h"
 
 namespace kvalign {
 namespace {
-
-at::Tensor norms(const at::Tensor& values, at::IntArrayRef dimensions) {
-  return at::linalg_vector_norm(values.to(at::kDouble), 2, dimensions);
-}
-
-std::vector<PacketStreamCertificate> certify_streams(const KvProjector& projector,
-                                                     const at::Tensor& decoded_GTF,
-                                                     const at::Tensor& half_widths_GTF) {
-  const at::NoGradGuard no_gradients;
-  Projector& module = projector.projector();
-  const at::Tensor outputs_RTD = projector.latent_bytes() > 0 ? module.project_latent(decoded_GTF)
-                                                              : module.forward(decoded_GTF);
-  const at::Tensor norm_RT = norms(outputs_RTD, {2});
-  const int64_t num_streams = outputs_RTD.size(0);
-  const std::vector<std::string> names =
-      stream_names(is_flat(projector.receiver()) ? DatasetLayout::kFlat : DatasetLayout::kLayers,
-                   projector.receiver());
-  std::vector<PacketStreamCertificate> streams;
-  for (int64_t stream = 0; stream < num_streams; ++stream) {
-    const int64_t group = stream / (num_streams / decoded_GTF.size(0));
-    const at::Tensor certified_T = certified_bounds(make_stream_certificate(module, stream),
-                                                    decoded_GTF[group], half_widths_GTF[group]);
-    streams.push_back(
-        {.stream = names[static_cast<size_t>(stream)],
-         .output_norm = percentiles_of(to_list(norm_RT[stream])).p50,
-         .certified = percentiles_of(to_list(certified_T)),
-         .vacuous = certified_T.ge(norm_RT[stream]).to(at::kDouble).mean().item<double>()});
-  }
-  return streams;
-}
 
 // The projector that reads what the packet holds.
 KvProjector projector_for(const PacketCodes& packet, const std::string& checkpoint) {
@@ -77,29 +41,19 @@ PacketCertificate certify_packet(std::string_view packet, const std::string& che
   require_of_packet(codes.codes_MTW.size(1) > 0,
                     "expected tokens that travel as numbers, got sinks and re-read tokens alone, "
                     "of which there is nothing to certify");
-  const Fp8Wire wire{.format = codes.format, .granularity = codes.granularity};
   const bool latent = codes.header.content == PacketContent::kLatent;
-  const int64_t num_kv_heads = latent ? 1 : codes.header.num_kv_heads;
-  const bool own = wire.granularity == ScaleGranularity::kToken ||
-                   wire.granularity == ScaleGranularity::kBlock32;
-  const Fp8HalfWidths widths = fp8_half_widths(codes.codes_MTW, codes.scales_MX, wire, num_kv_heads,
-                                               own ? ScaleOrigin::kOwnAmax : ScaleOrigin::kEarlier);
-  const at::Tensor decoded_MTW = decode_packet(packet).values_TMW.transpose(0, 1).contiguous();
-  const at::Tensor unbounded_T = widths.half_widths_STD.isinf().any(2).any(0);
-  PacketCertificate result{.wire = fp8_wire_name(wire),
-                           .latent = latent,
-                           .tokens = decoded_MTW.size(1),
-                           .uncertified = widths.num_unbounded,
-                           .uncertified_tokens = unbounded_T.sum().item<int64_t>(),
-                           .relative = percentiles_of(to_list(
-                               norms(widths.half_widths_STD, {0, 2}) / norms(decoded_MTW, {0, 2}))),
-                           .streams = {}};
-  if (checkpoint.empty()) return result;
+  const CodedRows rows{.codes_MTW = codes.codes_MTW,
+                       .scales_MX = codes.scales_MX,
+                       .wire = {.format = codes.format, .granularity = codes.granularity},
+                       .origin = origin_of(codes.granularity),
+                       .decoded_MTW = decode_packet(packet).values_TMW.transpose(0, 1).contiguous(),
+                       .num_kv_heads = latent ? 1 : int64_t{codes.header.num_kv_heads},
+                       .latent = latent};
+  if (checkpoint.empty()) return certify_rows(rows);
   const KvProjector projector = projector_for(codes, checkpoint);
-  result.streams = latent ? certify_streams(projector, decoded_MTW, widths.half_widths_STD)
-                          : certify_streams(projector, projector.plan().gather(decoded_MTW),
-                                            projector.plan().gather(widths.half_widths_STD));
-  return result;
+  return certify_rows(rows, &projector, [&](int64_t stream) {
+    return make_stream_certificate(projector.projector(), stream);
+  });
 }
 
 nlohmann::json to_json(const PacketCertificate& certificate) {

@@ -19,27 +19,38 @@ at::Tensor token_row(const std::vector<int32_t>& ids, c10::Device device) {
   return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).to(device);
 }
 
+std::shared_ptr<const KvProjector> projector_on(const std::string& checkpoint, c10::Device device) {
+  const std::shared_ptr<KvProjector> projector = load_checkpoint(checkpoint).projector;
+  projector->projector().eval();
+  projector->projector().to(device);
+  return projector;
+}
+
 }  // namespace
 
 PacketReceiver::PacketReceiver(const std::string& checkpoint, const std::string& receiver,
                                c10::Device device)
-    : checkpoint_id_(packet_id(sha256_of_file(checkpoint))),
-      receiver_(Decoder::load(receiver, device)) {
-  const std::shared_ptr<KvProjector> projector = load_checkpoint(checkpoint).projector;
+    : PacketReceiver(projector_on(checkpoint, device), packet_id(sha256_of_file(checkpoint)),
+                     Decoder::load(receiver, device)) {}
+
+PacketReceiver::PacketReceiver(std::shared_ptr<const KvProjector> projector,
+                               const PacketId& checkpoint_id, Decoder receiver)
+    : projector_(std::move(projector)),
+      checkpoint_id_(checkpoint_id),
+      receiver_(std::move(receiver)) {
   KvGeometry geometry = receiver_.geometry();
-  geometry.model = projector->receiver().model;
-  if (geometry != projector->receiver()) {
-    throw std::runtime_error(receiver + " is not the receiver of " + checkpoint + " (" +
-                             projector->receiver().model +
+  geometry.model = projector_->receiver().model;
+  if (geometry != projector_->receiver()) {
+    throw std::runtime_error(receiver_.folder().string() +
+                             " is not the receiver of the checkpoint (" +
+                             projector_->receiver().model +
                              "): their caches have other shapes or positions. Give the model that "
                              "the checkpoint was trained for");
   }
-  projector->projector().eval();
-  projector->projector().to(device);
-  projector_ = projector;
 }
 
 PacketReceiver::~PacketReceiver() = default;
+PacketReceiver::PacketReceiver(PacketReceiver&&) noexcept = default;
 
 void PacketReceiver::check_sender(const DecodedPacket& packet) const {
   const PacketHeader& header = packet.header;
@@ -60,10 +71,16 @@ KvCache PacketReceiver::cache_of(const DecodedPacket& packet) const {
   const at::Tensor coded_RTD = packet.header.content == PacketContent::kLatent
                                    ? projector_->projector().project_latent(sent)
                                    : projector_->project(sent);
-  if (packet.sink_token_ids.empty()) return KvCache::from_streams(receiver_.geometry(), coded_RTD);
-  const DecoderOutput sinks = receiver_.forward(
-      {.token_ids_BT = token_row(packet.sink_token_ids, receiver_.device()).unsqueeze(0),
-       .num_logits = 0});
+  return with_sinks(packet.sink_token_ids, coded_RTD);
+}
+
+KvCache PacketReceiver::with_sinks(const std::vector<int32_t>& sink_token_ids,
+                                   const at::Tensor& coded_RTD) const {
+  if (sink_token_ids.empty()) return KvCache::from_streams(receiver_.geometry(), coded_RTD);
+  const at::NoGradGuard no_gradients;
+  const DecoderOutput sinks =
+      receiver_.forward({.token_ids_BT = token_row(sink_token_ids, receiver_.device()).unsqueeze(0),
+                         .num_logits = 0});
   return KvCache::from_streams(receiver_.geometry(),
                                at::cat({sinks.cache->streams().to(at::kFloat), coded_RTD}, 1));
 }

@@ -6,8 +6,8 @@
 
 #include "html_page.h"
 #include "html_sections.h"
+#include "kvalign/evaluate/svg_plot.h"
 #include "number_text.h"
-#include "svg_plot.h"
 
 namespace kvalign {
 namespace {

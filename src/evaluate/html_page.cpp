@@ -6,9 +6,10 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "kvalign/evaluate/page_style.h"
+#include "kvalign/evaluate/svg_plot.h"
 #include "markup.h"
 #include "number_text.h"
-#include "svg_plot.h"
 
 namespace kvalign {
 namespace {
@@ -161,10 +162,14 @@ std::string html_badge(NumberKind kind) {
   return name.empty() ? "" : "<span class=\"kind " + name + "\">" + name + "</span>";
 }
 
+std::string page_style() {
+  return plot_style() + kStyle;
+}
+
 std::string html_page(const std::string& title, const std::string& markup) {
   return "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>" +
-         escape_markup(title) + "</title>\n<style>\n" + plot_style() + kStyle +
+         escape_markup(title) + "</title>\n<style>\n" + page_style() +
          "</style>\n</head>\n<body>\n<main>\n" + markup + "</main>\n</body>\n</html>\n";
 }
 

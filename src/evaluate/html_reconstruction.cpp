@@ -5,7 +5,7 @@
 
 #include "html_page.h"
 #include "html_sections.h"
-#include "svg_plot.h"
+#include "kvalign/evaluate/svg_plot.h"
 
 namespace kvalign {
 namespace {

@@ -3,6 +3,7 @@
 
 #include "html_page.h"
 #include "html_sections.h"
+#include "task_head_text.h"
 
 namespace kvalign {
 namespace {
@@ -81,10 +82,7 @@ std::string gains_table(const json& task) {
       "ones; paired, an interval without 0 is a difference.",
       "difference");
   for (const json& gain : task.at("gains")) {
-    add_head_scores(
-        table,
-        gain.at("row").get<std::string>() + " minus " + gain.at("against").get<std::string>(),
-        gain);
+    add_head_scores(table, gain_name(gain.at("row"), gain.at("against")), gain);
   }
   return table.markup();
 }

@@ -1,6 +1,7 @@
 // Task success: who answers right. See html_sections.h.
 #include <nlohmann/json.hpp>
 
+#include "answer_rule.h"
 #include "html_page.h"
 #include "html_sections.h"
 
@@ -75,9 +76,7 @@ std::string describe_answers(const json& task) {
       cell_of(task, "texts") +
       " held-out texts. The sender reads a text; the receiver sees its cache and the "
       "question, and says the class whose answer ";
-  text += task.at("answer") == "mean"
-              ? "has the highest log-likelihood a token."
-              : "gains most log-likelihood over the question without a text.";
+  text += answer_rule_text(task.at("answer"));
   if (task.at("sinks_show_text").get<bool>()) {
     text += " Exact sinks are tokens of the text itself, which the receiver then sees.";
   }

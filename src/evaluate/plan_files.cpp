@@ -6,8 +6,8 @@
 #include "json_number.h"
 #include "kvalign/core/files.h"
 #include "kvalign/evaluate/plan.h"
+#include "kvalign/evaluate/svg_plot.h"
 #include "plan_text.h"
-#include "svg_plot.h"
 #include "text_table.h"
 #include "transfer_report.h"
 

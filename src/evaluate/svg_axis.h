@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-namespace kvalign {
+#include "kvalign/evaluate/svg_plot.h"
 
-enum class AxisScale { kLinear, kLog10 };
+namespace kvalign {
 
 struct AxisTick {
   double value = 0;

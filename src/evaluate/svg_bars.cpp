@@ -3,8 +3,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "kvalign/evaluate/svg_plot.h"
 #include "svg_canvas.h"
-#include "svg_plot.h"
 
 namespace kvalign {
 namespace {

@@ -1,5 +1,5 @@
 // Lines and markers against two axes. See svg_plot.h; svg_bars.cpp has the bars.
-#include "svg_plot.h"
+#include "kvalign/evaluate/svg_plot.h"
 
 #include <algorithm>
 #include <cmath>

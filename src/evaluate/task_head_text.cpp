@@ -45,7 +45,7 @@ TextTable head_score_table(const Report& report) {
 TextTable gain_table(const TaskSummary& task) {
   TextTable table({"own head minus true cache's", "accuracy", "balanced accuracy", "macro-F1"});
   for (const FineTuningGain& gain : task.gains) {
-    table.add(score_cells(gain.row + " minus " + gain.against, gain.gain));
+    table.add(score_cells(gain_name(gain.row, gain.against), gain.gain));
   }
   return table;
 }
@@ -55,6 +55,10 @@ constexpr const char* kGains =
     "ones; paired, an interval without 0 is a difference.\n";
 
 }  // namespace
+
+std::string gain_name(const std::string& row, const std::string& against) {
+  return row + " minus " + (row == against ? "the true caches' head on it" : against);
+}
 
 std::string task_head_text(const Report& report) {
   if (!report.task) return "";

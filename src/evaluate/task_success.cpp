@@ -70,10 +70,14 @@ std::vector<TaskAnswers> answers_of_rows(const TaskSetup& setup, const TaskLikel
     const bool is_sender = setup.plans[i].source == CacheSource::kSenderAlone;
     const TaskWords& words = is_sender ? setup.task.sender : setup.task.receiver;
     rows.push_back({.row = info.row, .text = info.text, .sinks = info.sinks, .wire = info.wire});
-    for (const auto& text : texts) {
-      rows.back().classes.push_back(choose_answer(setup.options.answer, text[i],
-                                                  is_sender ? without.sender : without.receiver,
-                                                  answer_lengths(words)));
+    std::vector<AnswerLikelihoods> of_row;
+    for (const auto& text : texts) of_row.push_back(text[i]);
+    const AnswerLikelihoods prior = setup.options.answer == "batch_calibrated"
+                                        ? batch_prior(of_row)
+                                        : (is_sender ? without.sender : without.receiver);
+    for (const AnswerLikelihoods& text : of_row) {
+      rows.back().classes.push_back(
+          choose_answer(setup.options.answer, text, prior, answer_lengths(words)));
     }
   }
   const auto& counts = setup.task.train_label_counts;

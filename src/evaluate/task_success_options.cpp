@@ -12,8 +12,9 @@ void TaskSuccessOptions::describe(OptionVisitor& visitor) {
   visitor.field({.name = "answer",
                  .help = "mean: the class whose answer has the highest log-likelihood a token; "
                          "calibrated: whose answer gains most log-likelihood over the question "
-                         "without a text (domain-conditional PMI)",
-                 .one_of = {"mean", "calibrated"}},
+                         "without a text (domain-conditional PMI); batch_calibrated: over what is "
+                         "said of all texts together, which needs no label (batch calibration)",
+                 .one_of = {"mean", "calibrated", "batch_calibrated"}},
                 answer);
   visitor.field({"text_classifiers",
                  "JSON of scripts/task_baselines.py: rows that read the text without a language "

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "answer_rule.h"
 #include "kvalign/evaluate/task_success_report.h"
 #include "text_table.h"
 
@@ -49,11 +50,7 @@ std::string describe_texts(const TaskSuccessReport& report) {
                std::round(report.text_tokens), " tokens a text, then the question ",
                nlohmann::json(report.question).dump(), ". Left out: ", report.left_out_seen,
                " that the fit has seen, ", report.left_out_short, " with too few tokens.\n");
-  text +=
-      report.answer == "mean"
-          ? "Answer: the class whose answer has the highest log-likelihood a token.\n"
-          : "Answer: the class whose answer gains most log-likelihood over the question without "
-            "a text.\n";
+  text += "Answer: the class whose answer " + answer_rule_text(report.answer) + "\n";
   if (report.sinks_show_text) {
     text += "Exact sinks are tokens of the text itself, which the receiver then sees.\n";
   }

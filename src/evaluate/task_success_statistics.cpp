@@ -53,18 +53,28 @@ std::vector<int64_t> count_classes(const at::Tensor& classes_Q, int64_t num_clas
 }  // namespace
 
 int64_t choose_answer(const std::string& rule, const std::vector<double>& log_likelihoods,
-                      const std::vector<double>& without_text,
-                      const std::vector<int64_t>& num_tokens) {
+                      const std::vector<double>& prior, const std::vector<int64_t>& num_tokens) {
   const size_t num_classes = log_likelihoods.size();
-  TORCH_CHECK(without_text.size() == num_classes && num_tokens.size() == num_classes,
+  TORCH_CHECK(prior.size() == num_classes && num_tokens.size() == num_classes,
               "choose_answer: expected an entry for each of ", num_classes, " classes, got ",
-              without_text.size(), " and ", num_tokens.size(), ".");
+              prior.size(), " and ", num_tokens.size(), ".");
   std::vector<double> scores;
   for (size_t k = 0; k < num_classes; ++k) {
     scores.push_back(rule == "mean" ? log_likelihoods[k] / static_cast<double>(num_tokens[k])
-                                    : log_likelihoods[k] - without_text[k]);
+                                    : log_likelihoods[k] - prior[k]);
   }
   return std::max_element(scores.begin(), scores.end()) - scores.begin();
+}
+
+std::vector<double> batch_prior(const std::vector<std::vector<double>>& log_likelihoods_QK) {
+  TORCH_CHECK(!log_likelihoods_QK.empty(), "batch_prior: expected at least one text, got none.");
+  std::vector<at::Tensor> texts;
+  for (const std::vector<double>& answers : log_likelihoods_QK) {
+    texts.push_back(at::tensor(answers, at::kDouble));
+  }
+  const at::Tensor prior_K = at::stack(texts).softmax(1).mean(0).log();
+  const auto* prior = prior_K.const_data_ptr<double>();
+  return {prior, prior + prior_K.numel()};
 }
 
 void fill_task_statistics(const std::vector<TaskAnswers>& rows, const std::vector<int64_t>& labels,

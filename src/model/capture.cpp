@@ -26,18 +26,6 @@ at::ScalarType dtype_of(const CaptureOptions& options) {
                                        : at::kFloat;
 }
 
-// SHA-256 of the weights' file; of the digests in order of name where there are several.
-std::string weights_sha256(const std::filesystem::path& folder) {
-  std::vector<std::string> files;
-  for (const auto& file : std::filesystem::directory_iterator(folder)) {
-    if (file.path().extension() == ".safetensors") files.push_back(file.path().string());
-  }
-  std::sort(files.begin(), files.end());
-  std::string digests;
-  for (const std::string& file : files) digests += sha256_of_file(file);
-  return files.size() == 1 ? digests : sha256_hex(digests);
-}
-
 void check_vocabulary(const TokenFile& tokens, const TokenSide& side, const Decoder& decoder) {
   const auto largest = side.token_ids.max().item<int32_t>();
   TORCH_CHECK(largest < decoder.config().vocab_size, tokens.path, ": expected token ids below ",
@@ -212,6 +200,17 @@ class CaptureRun {
 };
 
 }  // namespace
+
+std::string weights_sha256(const std::filesystem::path& folder) {
+  std::vector<std::string> files;
+  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+    if (file.path().extension() == ".safetensors") files.push_back(file.path().string());
+  }
+  std::sort(files.begin(), files.end());
+  std::string digests;
+  for (const std::string& file : files) digests += sha256_of_file(file);
+  return files.size() == 1 ? digests : sha256_hex(digests);
+}
 
 void CaptureOptions::describe(OptionVisitor& visitor) {
   visitor.field({.name = "sender",

@@ -161,8 +161,8 @@ TEST(Report, TaskHasItsOwnSectionAndColumn) {
 
 TEST(Report, FineTunedRowsTellOfTheirOwnHead) {
   Report report = two_rows();
-  report.task =
-      TaskSummary{.num_classes = 2, .gains = {{"v1", "v0", {.macro_f1 = {0.25, 0.1, 0.3}}}}};
+  report.task = TaskSummary{
+      .num_classes = 2, .gains = {{"v1", "v0", {.macro_f1 = {0.25, 0.1, 0.3}}}, {"v1", "v1", {}}}};
   report.rows[0].task =
       TaskFigures{.own_head = OwnHeadFigures{.projected = {.balanced_accuracy = {0.75, 0.5, 1}},
                                              .true_cache = {.macro_f1 = {0.125}}}};
@@ -170,6 +170,7 @@ TEST(Report, FineTunedRowsTellOfTheirOwnHead) {
     EXPECT_THAT(text, HasSubstr("v1, own head"));
     EXPECT_THAT(text, HasSubstr("true cache, head of v1"));
     EXPECT_THAT(text, HasSubstr("v1 minus v0"));
+    EXPECT_THAT(text, HasSubstr("v1 minus the true caches' head on it"));
     EXPECT_THAT(text, HasSubstr("0.2500 [0.1000, 0.3000]"));
   }
   const nlohmann::json json = to_json(report);

@@ -1,5 +1,5 @@
 // Plots: where things stand, which ticks there are, and what is left out.
-#include "src/evaluate/svg_plot.h"
+#include "kvalign/evaluate/svg_plot.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/support/throws.h"
 
 namespace kvalign {
@@ -21,6 +23,19 @@ TEST(ChooseAnswer, CalibratedIsWhatTheTextAdds) {
   EXPECT_EQ(choose_answer("mean", {-0.5, -1}, without_text, {1, 1}), 0);
   EXPECT_EQ(choose_answer("calibrated", {-0.5, -1}, without_text, {1, 1}), 1);
   EXPECT_EQ(choose_answer("calibrated", {-0.5, -1}, without_text, {1, 9}), 1);  // sums
+}
+
+TEST(ChooseAnswer, BatchPriorIsTheMeanProbabilityOfAllTexts) {
+  // Of two texts: shares .9, .1 and .7, .3, in likelihoods that are e^-1 and e^-2 of those.
+  const std::vector<std::vector<double>> texts = {{std::log(0.9) - 1, std::log(0.1) - 1},
+                                                  {std::log(0.7) - 2, std::log(0.3) - 2}};
+  const std::vector<double> prior = batch_prior(texts);
+  EXPECT_NEAR(prior.at(0), std::log(0.8), 1e-12);
+  EXPECT_NEAR(prior.at(1), std::log(0.2), 1e-12);
+  EXPECT_EQ(choose_answer("mean", texts[1], prior, {1, 1}), 0);
+  EXPECT_EQ(choose_answer("batch_calibrated", texts[1], prior, {1, 1}), 1);  // .3 / .2 > .7 / .8
+  EXPECT_EQ(choose_answer("batch_calibrated", texts[0], prior, {1, 1}), 0);
+  EXPECT_THROWS_WITH(batch_prior({}), "expected at least one text");
 }
 
 TEST(ChooseAnswer, RefusesListsThatDiffer) {

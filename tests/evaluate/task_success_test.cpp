@@ -22,7 +22,9 @@
 namespace kvalign::testing {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::Not;
 
 std::vector<std::string> names_of(const TaskSuccessReport& report) {
   std::vector<std::string> names;
@@ -149,6 +151,15 @@ TEST(TaskSuccess, CalibratedAnswersOfNoTextAreTheFirst) {
   tiny.options.answer = "calibrated";
   const TaskSuccessReport report = tiny.open().measure();
   EXPECT_EQ(row_of(report, "no cache").said, (std::vector<int64_t>{6, 0, 0}));
+}
+
+TEST(TaskSuccess, BatchCalibratedAnswersOfNoTextAreOfOneClass) {
+  TinyTask tiny("llama", "qwen3");
+  tiny.options.answer = "batch_calibrated";  // of rows that know no text, all texts are alike
+  const TaskSuccessReport report = tiny.open().measure();
+  EXPECT_EQ(report.answer, "batch_calibrated");
+  EXPECT_THAT(row_of(report, "no cache").said, Contains(6));
+  EXPECT_THAT(row_of(report, "text").said, Not(Contains(6)));  // its prior is that of its answers
 }
 
 TEST(TaskSuccess, AStoppedRunGoesOn) {

@@ -107,6 +107,12 @@ class TaskFile(unittest.TestCase):
             "question": "\nWhich?", "classes": ["a", "b"], "answers": [" the first", " b"],
             "train_label_counts": [20 - held_out[0], 10 - held_out[1]]})  # fmt: skip
 
+    def test_answers_follow_a_line_break_at_once(self):
+        tensors, metadata, _ = self.made(question="Which?\\nanswer:\\n")
+        self.assertEqual(metadata["task"]["answers"], ["a", "b"])
+        middle = tensors["answers.offsets"][1]
+        self.assertEqual(self.backend.decode(tensors["answers.token_ids"][:middle].tolist()), "a")
+
     def test_two_tokenisers_read_the_same_text(self):
         other = make_folder(self.root / "other", vocabulary=270, split=False)
         tensors, metadata, texts = self.made(tokenizer=None, sender=other, receiver=self.folder)

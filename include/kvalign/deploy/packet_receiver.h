@@ -24,12 +24,24 @@ class KVALIGN_API PacketReceiver {
   /// the folder's cache is not the one that the checkpoint projects to.
   PacketReceiver(const std::string& checkpoint, const std::string& receiver,
                  c10::Device device = c10::kCPU);
+  /// The same of what is loaded already; `projector` is on the receiver's device and in eval mode.
+  /// `checkpoint_id`: SHA-256 of its file. Throws std::runtime_error where the caches differ.
+  PacketReceiver(std::shared_ptr<const KvProjector> projector, const PacketId& checkpoint_id,
+                 Decoder receiver);
   ~PacketReceiver();
+  PacketReceiver(PacketReceiver&&) noexcept;
 
   /// The receiver's cache of all tokens but the re-read ones. Throws std::runtime_error for a
   /// packet of another sender or another encoder, one that begins in the middle of a text, and a
   /// latent of more numbers than the checkpoint's.
   KvCache cache_of(const DecodedPacket& packet) const;
+
+  /// The receiver's own cache of its first tokens, then `coded_RTD`, projected streams of those
+  /// after them.
+  KvCache with_sinks(const std::vector<int32_t>& sink_token_ids, const at::Tensor& coded_RTD) const;
+
+  /// Throws as cache_of for a packet that it does not take.
+  void check_sender(const DecodedPacket& packet) const;
 
   /// Consumes the re-read tokens after that cache and returns up to `num_tokens` most probable
   /// ones. Throws also for a packet without a re-read token: the last of a prefix has to be
@@ -39,8 +51,6 @@ class KVALIGN_API PacketReceiver {
   const Decoder& decoder() const { return receiver_; }
 
  private:
-  void check_sender(const DecodedPacket& packet) const;
-
   std::shared_ptr<const KvProjector> projector_;
   PacketId checkpoint_id_;
   Decoder receiver_;

@@ -12,14 +12,22 @@
 namespace kvalign {
 
 /// The class that is the answer. `mean`: the largest log_likelihoods[k] / num_tokens[k], as
-/// lm-evaluation-harness normalises by length. `calibrated`: the largest log_likelihoods[k] -
-/// without_text[k], domain-conditional pointwise mutual information (Holtzman et al. 2021, "Surface
-/// Form Competition"). The first of equals. All arguments have an entry a class; throws c10::Error
-/// where they do not.
+/// lm-evaluation-harness normalises by length. Other rules: the largest log_likelihoods[k] -
+/// prior[k]. For `calibrated` the prior is that of the question without a text, which makes it
+/// domain-conditional pointwise mutual information (Holtzman et al. 2021, "Surface Form
+/// Competition"); for `batch_calibrated` it is batch_prior. The first of equals. All arguments have
+/// an entry a class; throws c10::Error where they do not.
 KVALIGN_API int64_t choose_answer(const std::string& rule,
                                   const std::vector<double>& log_likelihoods,
-                                  const std::vector<double>& without_text,
+                                  const std::vector<double>& prior,
                                   const std::vector<int64_t>& num_tokens);
+
+/// What a row says when it is asked about all texts, whichever they are: the logarithm of the mean
+/// over texts of each answer's probability among the answers (Zhou et al. 2024, "Batch
+/// Calibration"). Looks at no label. `log_likelihoods_QK`: at least one text; throws c10::Error for
+/// none.
+KVALIGN_API std::vector<double> batch_prior(
+    const std::vector<std::vector<double>>& log_likelihoods_QK);
 
 /// What one row says of every text.
 struct TaskAnswers {

@@ -55,4 +55,8 @@ KVALIGN_API CaptureResult capture(const CaptureOptions& options,
                                   c10::Device device = c10::kCPU,
                                   const CaptureControl& control = {});
 
+/// The revision by which a dataset knows a model's folder: SHA-256 of the weights' file; of the
+/// digests in order of name where there are several. Throws as sha256_of_file.
+KVALIGN_API std::string weights_sha256(const std::filesystem::path& folder);
+
 }  // namespace kvalign

@@ -54,7 +54,7 @@ struct GeneratedPiece {
 using PieceSink = std::function<bool(const GeneratedPiece&)>;
 
 /// A request that is not answered. `label` is one of a few short words, for metrics.
-struct ServeRefusal : std::runtime_error {
+struct KVALIGN_API ServeRefusal : std::runtime_error {
   ServeRefusal(int status_of_http, std::string short_label, const std::string& message)
       : std::runtime_error(message), status(status_of_http), label(std::move(short_label)) {}
   int status;         ///< 400 invalid, 404 no such model, 413 too large, 503 busy, 504 too late

@@ -3,16 +3,18 @@
 // Every function returns one <svg> element that scales with the page; its colours are the classes
 // of plot_style(), which the page has once. Points that are undefined (NaN, infinite, not above 0
 // on a logarithmic axis) are left out, and a line is broken there. A plot without any point is a
-// std::invalid_argument: leave it out. Texts are escaped here. Private to evaluate/.
+// std::invalid_argument: leave it out. Texts are escaped here.
 #pragma once
 
 #include <limits>
 #include <string>
 #include <vector>
 
-#include "svg_axis.h"
+#include "kvalign/format/export.h"
 
 namespace kvalign {
+
+enum class AxisScale { kLinear, kLog10 };
 
 struct PlotPoint {
   double x = 0, y = 0;
@@ -63,11 +65,11 @@ struct BarPlot {
   std::vector<ReferenceLine> lines = {};
 };
 
-std::string draw(const LinePlot& plot);
-std::string draw(const BarPlot& plot);
+KVALIGN_API std::string draw(const LinePlot& plot);
+KVALIGN_API std::string draw(const BarPlot& plot);
 
 // The style sheet of every plot on a page: the Okabe-Ito palette, which people with any colour
 // vision tell apart, on a light and on a dark page.
-std::string plot_style();
+KVALIGN_API std::string plot_style();
 
 }  // namespace kvalign

@@ -1,0 +1,137 @@
+// One mutex, one thread: at most one batch runs at a time. See batch_queue.h.
+#include "batch_queue.h"
+
+#include <algorithm>
+
+#include "kvalign/serve/inference_service.h"
+
+namespace kvalign {
+
+BatchQueue::BatchQueue(const BatchQueueOptions& options, Run run)
+    : options_(options), run_(std::move(run)), thread_([this] { loop(); }) {}
+
+BatchQueue::~BatchQueue() {
+  stop();
+}
+
+void BatchQueue::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+int64_t BatchQueue::num_waiting() const {
+  const std::lock_guard lock(mutex_);
+  return static_cast<int64_t>(waiting_.size());
+}
+
+BatchQueue::Expected::Expected(BatchQueue& queue) : queue_(&queue) {
+  const std::lock_guard lock(queue.mutex_);
+  ++queue.expected_;
+}
+
+BatchQueue::Expected::~Expected() {
+  if (queue_ == nullptr) return;
+  BatchQueue& queue = *queue_;
+  {
+    const std::lock_guard lock(queue.mutex_);
+    arrive();
+  }
+  queue.changed_.notify_one();
+}
+
+// With the lock held.
+void BatchQueue::Expected::arrive() {
+  if (queue_ == nullptr) return;
+  --queue_->expected_;
+  queue_ = nullptr;
+}
+
+void BatchQueue::submit(BatchJob& job, Expected& expected) {
+  std::unique_lock lock(mutex_);
+  expected.arrive();
+  if (stopped_) throw ServeRefusal(503, "busy", "the service is being stopped");
+  if (static_cast<int64_t>(waiting_.size()) >= options_.max_jobs) {
+    throw ServeRefusal(503, "busy",
+                       "expected fewer than " + std::to_string(options_.max_jobs) +
+                           " waiting requests, got one more. Try again later");
+  }
+  job.state_ = BatchJob::State::kWaiting;
+  job.arrived_ = BatchJob::Clock::now();
+  waiting_.push_back(&job);
+  changed_.notify_one();
+  const auto is_done = [&] { return job.state_ == BatchJob::State::kDone; };
+  const bool has_deadline = job.deadline != BatchJob::Clock::time_point{};
+  if (has_deadline && !done_.wait_until(lock, job.deadline, is_done)) {
+    if (job.state_ == BatchJob::State::kWaiting) std::erase(waiting_, &job);
+    // One that is being run reads what belongs to the caller, who has to stay for so long.
+    done_.wait(lock, [&] { return job.state_ != BatchJob::State::kTaken; });
+    throw ServeRefusal(504, "deadline", "the request's deadline passed before it was answered");
+  }
+  done_.wait(lock, is_done);
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+bool BatchQueue::is_full(const BatchJob& first) const {
+  if (first.alone) return true;
+  int64_t tokens = 0;
+  for (const BatchJob* job : waiting_) {
+    if (job->group == first.group && !job->alone) tokens += job->tokens;
+  }
+  return tokens >= options_.max_tokens;
+}
+
+// The first job and those that go with it, taken off the queue.
+std::vector<BatchJob*> BatchQueue::take() {
+  std::vector<BatchJob*> batch;
+  std::deque<BatchJob*> others;
+  const auto now = BatchJob::Clock::now();
+  int64_t tokens = 0;
+  for (BatchJob* job : waiting_) {
+    const bool joins =
+        batch.empty() || (job->group == batch.front()->group && !job->alone &&
+                          !batch.front()->alone && tokens + job->tokens <= options_.max_tokens);
+    if (!joins) {
+      others.push_back(job);
+      continue;
+    }
+    tokens += job->tokens;
+    job->state_ = BatchJob::State::kTaken;
+    job->queue_seconds = std::chrono::duration<double>(now - job->arrived_).count();
+    batch.push_back(job);
+  }
+  waiting_.swap(others);
+  return batch;
+}
+
+void BatchQueue::loop() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [&] { return stopped_ || !waiting_.empty(); });
+    if (waiting_.empty()) return;
+    const auto until = waiting_.front()->arrived_ + options_.wait;
+    changed_.wait_until(lock, until, [&] {
+      return waiting_.empty() || stopped_ || expected_ == 0 || is_full(*waiting_.front());
+    });
+    if (waiting_.empty()) continue;  // its caller has left
+    const std::vector<BatchJob*> batch = take();
+    lock.unlock();
+    std::exception_ptr error;
+    try {
+      run_(batch);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    lock.lock();
+    for (BatchJob* job : batch) {
+      job->error = error;
+      job->state_ = BatchJob::State::kDone;
+    }
+    done_.notify_all();
+  }
+}
+
+}  // namespace kvalign

@@ -1,0 +1,96 @@
+// A bounded queue of requests that are run in batches by one thread. Private to deploy/.
+// It knows tokens, groups and time; what a batch does is its owner's.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace kvalign {
+
+struct BatchQueueOptions {
+  int64_t max_tokens = 1024;                   // of a batch; a longer job is run alone
+  std::chrono::steady_clock::duration wait{};  // for jobs that are expected
+  int64_t max_jobs = 64;                       // that may wait
+};
+
+// What one caller waits for. It derives from this and knows its results; run() of the queue writes
+// them.
+struct BatchJob {
+  using Clock = std::chrono::steady_clock;
+  const void* group = nullptr;  // jobs of one group go together
+  int64_t tokens = 0;
+  bool alone = false;             // not with others
+  Clock::time_point deadline{};   // zero: none
+  double queue_seconds = 0;       // result: until it was taken
+  std::exception_ptr error = {};  // result: what run() threw
+
+ protected:
+  BatchJob() = default;
+  ~BatchJob() = default;
+  BatchJob(const BatchJob&) = default;
+  BatchJob& operator=(const BatchJob&) = default;
+
+ private:
+  friend class BatchQueue;
+  enum class State : uint8_t { kWaiting, kTaken, kDone };
+  State state_ = State::kWaiting;
+  Clock::time_point arrived_{};
+};
+
+class BatchQueue {
+ public:
+  // Called from the queue's thread with jobs of one group, in the order of their arrival.
+  using Run = std::function<void(const std::vector<BatchJob*>&)>;
+
+  BatchQueue(const BatchQueueOptions& options, Run run);
+  ~BatchQueue();  // as stop()
+  BatchQueue(const BatchQueue&) = delete;
+  BatchQueue& operator=(const BatchQueue&) = delete;
+
+  // A job that will be submitted soon, or given up: only for these does a batch wait.
+  class Expected {
+   public:
+    explicit Expected(BatchQueue& queue);
+    ~Expected();
+    Expected(const Expected&) = delete;
+    Expected& operator=(const Expected&) = delete;
+
+   private:
+    friend class BatchQueue;
+    void arrive();
+    BatchQueue* queue_;  // null once it has arrived
+  };
+
+  // Returns when the job was run; throws what run() threw, and ServeRefusal 503 "busy" where the
+  // queue is full or stopped, 504 "deadline" where the job's deadline passes first.
+  void submit(BatchJob& job, Expected& expected);
+
+  // Runs what waits, then ends the thread.
+  void stop();
+
+  int64_t num_waiting() const;
+
+ private:
+  void loop();
+  bool is_full(const BatchJob& first) const;
+  std::vector<BatchJob*> take();
+
+  const BatchQueueOptions options_;
+  const Run run_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;  // for the thread: a job, or one fewer expected
+  std::condition_variable done_;     // for callers
+  std::deque<BatchJob*> waiting_;
+  int64_t expected_ = 0;
+  bool stopped_ = false;
+  std::thread thread_;
+};
+
+}  // namespace kvalign

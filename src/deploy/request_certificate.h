@@ -1,0 +1,19 @@
+// What is proved of one request's FP8 codes, of a sample of its tokens. Private to deploy/.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "kvalign/deploy/model_service_options.h"
+#include "kvalign/monitor/request_record.h"
+#include "request_input.h"
+#include "served_model.h"
+
+namespace kvalign {
+
+/// As `kvalign eval --certify` prints it, with `of_tokens`, how many there were; null where nothing
+/// is asked for, and for numbers that are not FP8, which nothing rounded on the way. Fills
+/// certified_error of `record` where streams are bounded, and it is finite.
+nlohmann::json certify_request(const RequestInput& input, const ServedModel& model,
+                               const RequestCertificateOptions& options, RequestRecord& record);
+
+}  // namespace kvalign
