@@ -51,12 +51,20 @@ def write_checkpoint(path, sender_width, receiver_width):
     return path
 
 
+def run_tool(*arguments):
+    """stdout of the command; its stderr where it fails."""
+    result = subprocess.run([KVALIGN, *map(str, arguments)], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if result.returncode != 0:
+        raise SystemExit(f"kvalign {arguments[0]} ended with {result.returncode}:\n{result.stderr}")
+    return result.stdout
+
+
 class Server:
     """`kvalign serve` on a free port. `settings`: --set flags, as KEY=VALUE."""
 
-    def __init__(self, checkpoint, *settings):
+    def __init__(self, checkpoint, *settings, model=MODEL):
         sets = [f"--set={one}" for one in
-                ["serve.port=0", f"models.models=[{MODEL}={checkpoint}]", "models.device=cpu", *settings]]
+                ["serve.port=0", f"models.models=[{model}={checkpoint}]", "models.device=cpu", *settings]]
         self.process = subprocess.Popen([KVALIGN, "serve", *sets], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         text=True)
         self.address = self._read_address()
