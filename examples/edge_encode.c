@@ -53,8 +53,8 @@ static kvalign_edge_encoder* make_encoder(void** to_free) {
   options.head_dim = HEAD_DIM;
   options.element = KVALIGN_EDGE_E4M3FN;
   options.scales = KVALIGN_EDGE_SCALES_BLOCK32;
-  /* The receiver refuses packets of another geometry; `kvalign export-encoder` prints a model's id.
-   */
+  /* The receiver refuses packets of another geometry; `kvalign export --format edge` prints a
+   * model's id. */
   memset(options.geometry_id, 1, sizeof options.geometry_id);
 
   check(kvalign_edge_encoder_bytes(&options, &bytes), "encoder_bytes");

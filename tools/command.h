@@ -35,8 +35,10 @@ void add_fine_tune(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);
 void add_continue(CLI::App& app, Command& chosen);
 void add_plan(CLI::App& app, Command& chosen);
+void add_reference(CLI::App& app, Command& chosen);
+void add_serve(CLI::App& app, Command& chosen);
 void add_load(CLI::App& app, Command& chosen);
-void add_export_encoder(CLI::App& app, Command& chosen);
+void add_export(CLI::App& app, Command& chosen);
 // Both in packet.cpp.
 void add_encode(CLI::App& app, Command& chosen);
 void add_decode(CLI::App& app, Command& chosen);

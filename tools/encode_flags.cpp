@@ -51,14 +51,15 @@ const Flag kFlags[] = {
            "T, tokens that the files have room for (default: --tokens)"),
     is_set("--flat", &F::flat, "one stream without layers, in --keys"),
     text("--geometry-id", "HEX", &F::geometry_id, false,
-         "of the model, 64 digits: kvalign export-encoder prints it; required\nwithout --encoder"),
+         "of the model, 64 digits: kvalign export --format edge prints it;\nrequired without "
+         "--encoder"),
     text("--inverse-frequencies", "FILE", &F::inverse_frequencies, false,
          "float32, radians a token of each pair of channels: turns rotated keys\nback; without, "
          "keys "
          "carry no positions"),
     text("--pairing", "NAME", &F::pairing, false, "of rotated keys: half (default) or interleaved"),
     text("--encoder", "FILE", &F::encoder, false,
-         "what kvalign export-encoder wrote: sends latents"),
+         "what kvalign export --format edge wrote: sends latents"),
     text("--element", "TYPE", &F::element, false,
          "e4m3fn, e5m2, f16, bf16 or f32 (default: what the encoder file was\ntrained for, else "
          "e4m3fn)"),

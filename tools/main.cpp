@@ -49,8 +49,10 @@ int parse_and_run(int argc, char** argv) {
   add_eval(app, chosen);
   add_continue(app, chosen);
   add_plan(app, chosen);
+  add_reference(app, chosen);
+  add_serve(app, chosen);
   add_load(app, chosen);
-  add_export_encoder(app, chosen);
+  add_export(app, chosen);
   add_encode(app, chosen);
   add_decode(app, chosen);
   try {

@@ -82,7 +82,9 @@ int decode(const DecodeFlags& flags) {
 }
 
 void add_packet_options(CLI::App& command, PacketOptions& options) {
-  command.add_option("--encoder", options.encoder, "sends latents: what export-encoder wrote")
+  command
+      .add_option("--encoder", options.encoder,
+                  "sends latents: what kvalign export --format edge wrote")
       ->type_name("FILE");
   command.add_option("--element", options.element,
                      "e4m3fn, e5m2, f16, bf16 or f32; default: the encoder file's, else e4m3fn");

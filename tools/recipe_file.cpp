@@ -32,11 +32,26 @@ void describe_generate(OptionVisitor& visitor, GeneratorOptions& generate) {
   visitor.section("generate", "caches made up with known structure", generate);
 }
 
+void describe_serving(OptionVisitor& visitor, ServeOptions& serve, ModelServiceOptions& service,
+                      DriftWatchOptions& drift) {
+  visitor.section("serve", "where a server listens, and its limits", serve);
+  visitor.section("service", "which models it has, and how requests are answered", service);
+  visitor.section("drift", "how its requests are compared with held-out data", drift);
+}
+
 void describe_load(OptionVisitor& visitor, LoadOptions& load) {
   visitor.section("load", "what a load generator sends to a server", load);
 }
 
 }  // namespace
+
+void DriftWatchOptions::describe(OptionVisitor& visitor) {
+  DriftOptions::describe(visitor);
+  visitor.field(
+      {"references",
+       "name=drift.json of `kvalign reference`, of each model whose requests are compared"},
+      references);
+}
 
 void RecipeFile::describe(OptionVisitor& visitor) {
   recipe.describe(visitor);
@@ -48,6 +63,7 @@ void RecipeFile::describe(OptionVisitor& visitor) {
   describe_cost(visitor, cost);
   describe_plan(visitor, plan);
   describe_generate(visitor, generate);
+  describe_serving(visitor, serve, service, drift);
   describe_load(visitor, load);
 }
 
@@ -72,6 +88,10 @@ void EvalRecipe::describe(OptionVisitor& visitor) {
 void PlanRecipe::describe(OptionVisitor& visitor) {
   describe_cost(visitor, cost);
   describe_plan(visitor, plan);
+}
+
+void ServeRecipe::describe(OptionVisitor& visitor) {
+  describe_serving(visitor, serve, service, drift);
 }
 
 void LoadRecipe::describe(OptionVisitor& visitor) {

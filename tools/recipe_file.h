@@ -1,21 +1,29 @@
-// One recipe file serves every subcommand: capture, training, evaluation, plan, load and, for
-// generated data, the generator. A file may hold sections that a subcommand does not use; each
-// shows, in
-// --help and --print-config, only those that it does.
+// One recipe file serves every subcommand: capture, training, evaluation, plan, serving, load and,
+// for generated data, the generator. A file may hold sections that a subcommand does not use; each
+// shows, in --help and --print-config, only those that it does.
 #pragma once
 
 #include "kvalign/core/options.h"
 #include "kvalign/dataset/generator.h"
+#include "kvalign/deploy/model_service_options.h"
 #include "kvalign/evaluate/evaluate_options.h"
 #include "kvalign/evaluate/ladder_options.h"
 #include "kvalign/evaluate/plan.h"
 #include "kvalign/evaluate/task_success_options.h"
 #include "kvalign/model/capture.h"
+#include "kvalign/monitor/drift_options.h"
 #include "kvalign/serve/load_options.h"
+#include "kvalign/serve/serve_options.h"
 #include "kvalign/train/fine_tuner.h"
 #include "kvalign/train/recipe.h"
 
 namespace kvalign::tools {
+
+/// Which models' requests are compared with held-out data, and how.
+struct DriftWatchOptions : DriftOptions {
+  std::vector<std::string> references;  ///< name=file of `kvalign reference`
+  void describe(OptionVisitor& visitor);
+};
 
 /// All that a file may hold.
 struct RecipeFile {
@@ -28,6 +36,9 @@ struct RecipeFile {
   CostOptions cost;
   PlanOptions plan;
   GeneratorOptions generate;
+  ServeOptions serve;
+  ModelServiceOptions service;
+  DriftWatchOptions drift;
   LoadOptions load;
   void describe(OptionVisitor& visitor);
 };
@@ -74,6 +85,15 @@ struct PlanRecipe {
   CostOptions cost;
   PlanOptions plan;
   explicit PlanRecipe(const RecipeFile& file = {}) : cost(file.cost), plan(file.plan) {}
+  void describe(OptionVisitor& visitor);
+};
+
+struct ServeRecipe {
+  ServeOptions serve;
+  ModelServiceOptions service;
+  DriftWatchOptions drift;
+  explicit ServeRecipe(const RecipeFile& file = {})
+      : serve(file.serve), service(file.service), drift(file.drift) {}
   void describe(OptionVisitor& visitor);
 };
 

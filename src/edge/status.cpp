@@ -36,14 +36,14 @@ constexpr Row kRows[] = {
      "expected the encoder file at an address that is a multiple of 64"},
     {KVALIGN_EDGE_FILE_TRUNCATED, "expected a longer encoder file: copy it again"},
     {KVALIGN_EDGE_FILE_WRONG_MAGIC,
-     "expected the magic bytes of an encoder file: kvalign export-encoder makes one of a "
+     "expected the magic bytes of an encoder file: kvalign export --format edge makes one of a "
      "checkpoint"},
     {KVALIGN_EDGE_FILE_WRONG_VERSION, "expected an encoder file of version 1"},
     {KVALIGN_EDGE_FILE_HEADER_DAMAGED,
      "expected an encoder file's header of its own checksum: it was damaged, copy it again"},
     {KVALIGN_EDGE_FILE_INCONSISTENT,
-     "expected an encoder file whose numbers fit each other: kvalign export-encoder did not make "
-     "it"},
+     "expected an encoder file whose numbers fit each other: kvalign export --format edge did not "
+     "make it"},
     {KVALIGN_EDGE_FILE_WRONG_SIZE, "expected an encoder file of the size that it says it has"},
     {KVALIGN_EDGE_FILE_DAMAGED,
      "expected weights of the encoder file's checksum: they were damaged, copy it again"},

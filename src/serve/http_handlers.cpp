@@ -72,6 +72,8 @@ HttpResponse HttpHandlers::answer(const Route& route, HttpRequest& request,
       return page(callbacks_.metrics, "text/plain; version=0.0.4; charset=utf-8");
     case Endpoint::kStatusPage:
       return page(callbacks_.status_page, "text/html; charset=utf-8");
+    case Endpoint::kStatus:
+      return page(callbacks_.status, "application/json");
   }
   throw std::logic_error("an endpoint without an answer");
 }

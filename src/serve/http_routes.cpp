@@ -13,7 +13,7 @@ namespace {
   throw ServeRefusal(404, "unknown_path",
                      "HTTP: no such path; known: /v2, /v2/health/live, /v2/health/ready, "
                      "/v2/models/MODEL[/versions/VERSION] and with /ready, /infer, /generate or "
-                     "/generate_stream behind it, /metrics and /");
+                     "/generate_stream behind it, /metrics, /status and /");
 }
 
 std::string percent_decoded(std::string_view text) {
@@ -69,6 +69,7 @@ Route route_of_model(const std::vector<std::string>& parts) {
 
 Route route_of(const std::vector<std::string>& parts) {
   if (parts == std::vector<std::string>{""}) return {Endpoint::kStatusPage};
+  if (parts == std::vector<std::string>{"status"}) return {Endpoint::kStatus};
   if (parts == std::vector<std::string>{"metrics"}) return {Endpoint::kMetrics};
   if (parts == std::vector<std::string>{"v2"}) return {Endpoint::kServer};
   if (parts == std::vector<std::string>{"v2", "health", "live"}) return {Endpoint::kLive};

@@ -17,6 +17,7 @@ enum class Endpoint {
   kGenerateStream,  ///< POST .../generate_stream
   kMetrics,         ///< GET /metrics
   kStatusPage,      ///< GET /
+  kStatus,          ///< GET /status
 };
 
 struct Route {

@@ -46,7 +46,7 @@ class HelpAndVersion(Case):
 
     def test_help_names_every_subcommand_and_exit_code(self):
         text = self.run_to(0, "--help").stdout
-        for word in ["capture", "dataset", "distill-train", "fine-tune", "eval", "continue", "export-encoder", "encode",
+        for word in ["capture", "dataset", "distill-train", "fine-tune", "eval", "continue", "export", "encode",
                      "decode", "Exit codes: 0 done, 1 failed"]:
             self.assertIn(word, text)
 

@@ -1,4 +1,4 @@
-"""kvalign export-encoder, encode and decode: what the server writes, the device's own command writes too.
+"""kvalign export --format edge, encode and decode: what the server writes, the device's own command writes too.
 
 Run by ctest: KVALIGN=build/release/tools/kvalign KVALIGN_ENCODE=build/release/tools/kvalign-encode
 python3 -m unittest tests/tools/packet_test.py
@@ -99,7 +99,7 @@ class Packets(unittest.TestCase):
         damaged = run(KVALIGN, "decode", packet)
         self.assertEqual(damaged.returncode, 1)
         self.assertIn("expected the magic bytes of a packet", damaged.stderr)
-        exported = run(KVALIGN, "export-encoder", "tests/golden/checkpoint_v1.safetensors", self.path / "encoder")
+        exported = run(KVALIGN, "export", "tests/golden/checkpoint_v1.safetensors", self.path / "encoder", "--format", "edge")
         self.assertEqual(exported.returncode, 1)
         self.assertIn("expected a low_rank projector", exported.stderr)
 

@@ -48,8 +48,8 @@ typedef struct kvalign_edge_options {
   const float* inverse_frequencies;
   uint32_t num_inverse_frequencies;
   uint32_t pairing; /* KVALIGN_EDGE_PAIRING_HALF .. */
-  /* Makes latents: what `kvalign export-encoder` wrote, at an address that is a multiple of 64
-   * (mapped files are). NULL and 0 send the cache itself. */
+  /* Makes latents: what `kvalign export --format edge` wrote, at an address that is a multiple of
+   * 64 (mapped files are). NULL and 0 send the cache itself. */
   const void* encoder_file;
   size_t encoder_file_bytes;
 } kvalign_edge_options;

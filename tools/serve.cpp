@@ -1,0 +1,225 @@
+// kvalign serve: models (deploy/), HTTP (serve/) and the monitor in one process, until SIGTERM.
+#include <CLI/App.hpp>
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "command.h"
+#include "console.h"
+#include "counted_service.h"
+#include "kvalign/core/sha256.h"
+#include "kvalign/deploy/model_service.h"
+#include "kvalign/monitor/drift_reference.h"
+#include "kvalign/monitor/monitor.h"
+#include "kvalign/monitor/status_page.h"
+#include "kvalign/serve/http_server.h"
+#include "serve_signals.h"
+
+namespace kvalign::tools {
+namespace {
+
+struct ServeFlags : Flags {
+  std::string access_log;
+};
+
+nlohmann::json to_json(const AccessLogEntry& entry) {
+  const RequestRecord& record = entry.record;
+  nlohmann::json json = {
+      {"client", entry.client},         {"verb", entry.verb},
+      {"target", entry.target},         {"status", record.status},
+      {"seconds", entry.seconds},       {"bytes_received", record.bytes_received},
+      {"bytes_sent", record.bytes_sent}};
+  if (!record.method.empty()) json["method"] = record.method;
+  if (!record.model.empty()) json["model"] = record.model;
+  if (!entry.id.empty()) json["id"] = entry.id;
+  if (record.outcome) json["outcome"] = name_of(*record.outcome);
+  if (!record.reason.empty()) json["reason"] = record.reason;
+  if (!entry.error.empty()) json["error"] = entry.error;
+  if (record.tokens > 0) json["tokens"] = record.tokens;
+  if (record.generated_tokens > 0) json["generated_tokens"] = record.generated_tokens;
+  if (!record.phase_seconds.empty()) json["phase_seconds"] = record.phase_seconds;
+  return json;
+}
+
+// One line of JSON a request.
+class AccessLog {
+ public:
+  explicit AccessLog(const std::string& path) : path_(path) {
+    if (path.empty()) return;
+    file_.open(path, std::ios::app);
+    if (!file_) throw std::runtime_error("--access-log " + path + ": cannot be written");
+  }
+
+  void write(const AccessLogEntry& entry) {
+    if (path_.empty()) return;
+    // A target is whatever a stranger sent, not always UTF-8.
+    const std::string line =
+        to_json(entry).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    const std::lock_guard lock(mutex_);
+    file_ << line << '\n' << std::flush;
+  }
+
+ private:
+  std::string path_;
+  std::mutex mutex_;
+  std::ofstream file_;
+};
+
+// name=path, checked against the models.
+std::map<std::string, std::string> drift_files(const ServeRecipe& recipe,
+                                               const std::vector<ModelSpec>& specs) {
+  std::map<std::string, std::string> files;
+  for (const std::string& text : recipe.drift.references) {
+    const size_t equals = text.find('=');
+    const std::string name = text.substr(0, equals);
+    const bool known = std::any_of(specs.begin(), specs.end(),
+                                   [&](const ModelSpec& spec) { return spec.name == name; });
+    if (equals == std::string::npos || !known) {
+      throw WrongUsage("drift.references: expected name=path with the name of a model, got \"" +
+                       text + "\"");
+    }
+    files[name] = text.substr(equals + 1);
+  }
+  return files;
+}
+
+class Server {
+ public:
+  Server(const ServeRecipe& recipe, const std::string& access_log, Console& console)
+      : recipe_(recipe),
+        console_(console),
+        specs_(model_specs(recipe.service)),
+        drift_files_(drift_files(recipe, specs_)),
+        access_log_(access_log),
+        monitor_(names(), recipe.drift),
+        service_(make_model_service(recipe.service)),
+        counted_(*service_, monitor_) {
+    for (const ModelSpec& spec : specs_) watch(spec);
+    monitor_.set_queue_capacity(recipe.service.batch.queue_requests);
+    service_->set_shadow_sink([this](const RequestRecord& record) { record_shadow(record); });
+    http_.emplace(recipe.serve, counted_, callbacks());
+    monitor_.set_ready(true);
+    console_.info("listening on " + http_->url());
+  }
+
+  void reload() {
+    for (const ReloadedModel& model : service_->reload()) {
+      if (!model.error.empty()) {
+        console_.error(model.model + " stays as it is: " + model.error);
+      } else if (model.replaced) {
+        console_.info(model.model + " is now version " + model.version);
+      } else {
+        console_.info(model.model + " is unchanged");
+        continue;
+      }
+      monitor_.record_reload(model.model, model.error.empty());
+    }
+    for (const ModelSpec& spec : specs_) rewatch(spec);
+  }
+
+  /// Answers what was taken. False where the limit came first.
+  bool drain() {
+    monitor_.set_ready(false);
+    const bool all = http_->drain(std::chrono::duration<double>(recipe_.serve.drain_seconds));
+    service_->stop();
+    return all;
+  }
+
+ private:
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const ModelSpec& spec : specs_) names.push_back(spec.name);
+    return names;
+  }
+
+  void watch(const ModelSpec& spec) {
+    const auto file = drift_files_.find(spec.name);
+    if (file == drift_files_.end()) return;
+    monitor_.watch_drift(spec.name,
+                         read_drift_reference(file->second, sha256_of_file(spec.checkpoint)));
+  }
+
+  // A checkpoint that was replaced needs a reference that was measured with it.
+  void rewatch(const ModelSpec& spec) {
+    try {
+      watch(spec);
+    } catch (const std::exception& error) {
+      console_.error("drift of " + spec.name +
+                     " is still compared with the earlier reference: " + error.what());
+    }
+  }
+
+  void record_shadow(const RequestRecord& record) {
+    if (record.measured_error) monitor_.record_measured_error(record.model, *record.measured_error);
+  }
+
+  HttpCallbacks callbacks() {
+    return {.on_request = [this](const RequestRecord& record) { monitor_.record(record); },
+            .on_access = [this](const AccessLogEntry& entry) { access_log_.write(entry); },
+            .metrics =
+                [this] {
+                  monitor_.set_queue_depth(service_->queue_depth());
+                  return monitor_.prometheus_text();
+                },
+            .status_page = [] { return kvalign::status_page(); },
+            .status =
+                [this] {
+                  monitor_.set_queue_depth(service_->queue_depth());
+                  return monitor_.status_json();
+                }};
+  }
+
+  ServeRecipe recipe_;
+  Console& console_;
+  std::vector<ModelSpec> specs_;
+  std::map<std::string, std::string> drift_files_;
+  AccessLog access_log_;
+  Monitor monitor_;
+  std::unique_ptr<ModelService> service_;
+  CountedService counted_;
+  std::optional<HttpServer> http_;  // the first to end: its threads use all others
+};
+
+int serve(const ServeRecipe& recipe, const ServeFlags& flags) {
+  const ServeSignals signals;
+  Console console;
+  Recipe device;
+  device.device = recipe.service.device;
+  device.threads = recipe.service.threads;
+  console.start("serve", use_device(device), source_text(flags));
+  Server server(recipe, flags.access_log, console);
+  int signal = signals.next();
+  for (; signal == SIGHUP; signal = signals.next()) server.reload();
+  console.info("draining: what was taken is answered, for up to " +
+               duration_text(recipe.serve.drain_seconds));
+  signals.let_end();
+  if (server.drain()) return kDone;
+  console.error("stopped with requests unanswered");
+  return kFailed;
+}
+
+}  // namespace
+
+void add_serve(CLI::App& app, Command& chosen) {
+  CLI::App* command =
+      app.add_subcommand("serve", "answers requests over HTTP (Open Inference Protocol)");
+  auto flags = std::make_shared<ServeFlags>();
+  add_flags(*command, *flags, [] { return options_help(ServeRecipe()); });
+  command
+      ->add_option("--access-log", flags->access_log,
+                   "gets a line of JSON for each request, after what it holds")
+      ->type_name("FILE");
+  command->callback([=, &chosen] {
+    chosen = [=] {
+      return run_with_recipe<ServeRecipe>(
+          *flags, [](ServeRecipe&) {},
+          [&](const ServeRecipe& recipe) { return serve(recipe, *flags); });
+    };
+  });
+}
+
+}  // namespace kvalign::tools
