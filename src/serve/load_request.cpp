@@ -2,23 +2,11 @@
 // Server, "Binary Tensor Data Extension" and "Generate Extension".
 #include "load_request.h"
 
-#include <openssl/evp.h>
-
 #include <nlohmann/json.hpp>
 
+#include "base64.h"
+
 namespace kvalign {
-namespace {
-
-std::string base64(std::string_view bytes) {
-  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');  // and EVP_EncodeBlock's end of string
-  const int written = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                                      reinterpret_cast<const unsigned char*>(bytes.data()),
-                                      static_cast<int>(bytes.size()));
-  text.resize(static_cast<size_t>(written));
-  return text;
-}
-
-}  // namespace
 
 InferBody infer_body(const std::string& id, const std::vector<ServedTensor>& tensors) {
   nlohmann::json header = {{"id", id}, {"parameters", {{"binary_data_output", true}}}};
@@ -39,7 +27,7 @@ InferBody infer_body(const std::string& id, const std::vector<ServedTensor>& ten
 
 std::string generate_body(const std::string& id, std::string_view packet, int64_t max_tokens) {
   return nlohmann::json{
-      {"id", id}, {"packet", base64(packet)}, {"parameters", {{"max_tokens", max_tokens}}}}
+      {"id", id}, {"packet", encode_base64(packet)}, {"parameters", {{"max_tokens", max_tokens}}}}
       .dump();
 }
 

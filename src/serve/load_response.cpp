@@ -2,99 +2,67 @@
 #include "load_response.h"
 
 #include <cstdint>
-#include <map>
 #include <nlohmann/json.hpp>
-#include <stdexcept>
+
+#include "open_inference_json.h"
+#include "open_inference_tensor.h"
 
 namespace kvalign {
 namespace {
 
-// Of the protocol's datatypes; BYTES has no fixed size.
-const std::map<std::string, uint64_t>& datatype_bytes() {
-  static const std::map<std::string, uint64_t> bytes = {
-      {"BOOL", 1}, {"UINT8", 1}, {"UINT16", 2}, {"UINT32", 4}, {"UINT64", 8},
-      {"INT8", 1}, {"INT16", 2}, {"INT32", 4},  {"INT64", 8},  {"FP16", 2},
-      {"BF16", 2}, {"FP32", 4},  {"FP64", 8}};
-  return bytes;
-}
+using namespace open_inference;
 
-[[noreturn]] void malformed(const std::string& what) {
-  throw std::runtime_error("answer: " + what);
-}
+constexpr int64_t kMaxJsonBytes = int64_t{64} << 20;  // of an answer, tensors in JSON included
+constexpr size_t kMostOutputs = 64;
 
-nlohmann::json parse_object(std::string_view text, const char* where) {
-  nlohmann::json object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!object.is_object()) {
-    malformed(std::string(where) + ": expected a JSON object, got " +
-              std::string(text.substr(0, 80)));
-  }
-  return object;
-}
-
-std::string text_of(const nlohmann::json& object, const char* key) {
-  const auto found = object.find(key);
+std::string text_of(const nlohmann::json& object, const char* name) {
+  const auto found = object.find(name);
   return found == object.end() || !found->is_string() ? "" : found->get<std::string>();
 }
 
-uint64_t unsigned_of(const nlohmann::json& number, const std::string& where) {
-  if (!number.is_number_unsigned()) malformed(where + ": expected a size, got " + number.dump());
-  return number.get<uint64_t>();
-}
-
-// The bytes that the output takes of the data after the JSON; 0 where its data is in the JSON.
-uint64_t check_output(const nlohmann::json& output) {
-  if (!output.is_object()) malformed("outputs: expected objects, got " + output.dump());
-  const std::string where = "output '" + text_of(output, "name") + "'";
-  const auto size = datatype_bytes().find(text_of(output, "datatype"));
-  if (size == datatype_bytes().end()) {
-    malformed(where + ": unknown datatype '" + text_of(output, "datatype") + "'");
-  }
-  const nlohmann::json shape = output.value("shape", nlohmann::json());
-  if (!shape.is_array()) malformed(where + ": expected a shape, got " + shape.dump());
-  uint64_t elements = 1;
-  for (const nlohmann::json& dimension : shape) {
-    if (__builtin_mul_overflow(elements, unsigned_of(dimension, where + ": shape"), &elements)) {
-      malformed(where + ": shape " + shape.dump() + " overflows");
-    }
-  }
-  const nlohmann::json parameters = output.value("parameters", nlohmann::json::object());
-  if (!parameters.contains("binary_data_size")) {
-    const nlohmann::json data = output.value("data", nlohmann::json());
-    if (!data.is_array() || data.flatten().size() != elements) {
-      malformed(where + ": expected data of shape " + shape.dump());
-    }
+// The bytes that the output takes of the data behind the JSON; 0 where its data is in the JSON.
+int64_t check_output(const nlohmann::json& output) {
+  if (!output.is_object()) refuse("answer: expected outputs to be objects, got " + brief(output));
+  ServedTensor tensor{.name = string_member(output, "name", "output")};
+  const std::string where = "output " + brief(tensor.name);
+  tensor.datatype = string_member(output, "datatype", where);
+  tensor.shape = parse_shape(output, where);
+  const int64_t expected = tensor_bytes(tensor.shape, tensor.datatype, where);
+  const std::optional<int64_t> binary =
+      count_parameter(parameters_of(output, where), "binary_data_size", where);
+  if (!binary) {
+    bytes_of_json(array_member(output, "data", SIZE_MAX, where), tensor, where);
     return 0;
   }
-  const uint64_t bytes = unsigned_of(parameters["binary_data_size"], where + ": binary_data_size");
-  if (bytes % size->second != 0 || bytes / size->second != elements) {
-    malformed(where + ": " + std::to_string(bytes) + " bytes for shape " + shape.dump());
+  if (*binary != expected) {
+    refuse(where + ": expected " + std::to_string(expected) + " bytes by its shape, got " +
+           std::to_string(*binary));
   }
-  return bytes;
+  return expected;
 }
 
 }  // namespace
 
 LoadAnswer read_infer_answer(std::string_view body, std::optional<size_t> json_bytes) {
-  if (json_bytes.value_or(0) > body.size()) {
-    malformed("Inference-Header-Content-Length is " + std::to_string(*json_bytes) + ", the body " +
-              std::to_string(body.size()) + " bytes");
-  }
   const size_t header_bytes = json_bytes.value_or(body.size());
-  const nlohmann::json header = parse_object(body.substr(0, header_bytes), "body");
-  const nlohmann::json outputs = header.value("outputs", nlohmann::json());
-  if (!outputs.is_array()) malformed("expected outputs, got " + outputs.dump());
-  uint64_t left = body.size() - header_bytes;
-  for (const nlohmann::json& output : outputs) {
-    const uint64_t bytes = check_output(output);
-    if (bytes > left) {
-      malformed("output '" + text_of(output, "name") + "': " + std::to_string(bytes) +
-                " bytes, of which " + std::to_string(left) + " came");
-    }
-    left -= bytes;
+  if (header_bytes > body.size()) {
+    refuse("answer: expected " + std::to_string(header_bytes) +
+           " bytes of JSON by Inference-Header-Content-Length, got a body of " +
+           std::to_string(body.size()));
   }
-  if (left > 0) malformed(std::to_string(left) + " bytes belong to no output");
+  const nlohmann::json header = parse_object(body.substr(0, header_bytes), kMaxJsonBytes, "answer");
+  int64_t behind = 0;
+  for (const nlohmann::json& output : array_member(header, "outputs", kMostOutputs, "answer")) {
+    if (__builtin_add_overflow(behind, check_output(output), &behind)) {
+      refuse("answer: its outputs are larger than any memory");
+    }
+  }
+  if (static_cast<uint64_t>(behind) != body.size() - header_bytes) {
+    refuse("answer: expected " + std::to_string(behind) + " bytes behind the JSON, got " +
+           std::to_string(body.size() - header_bytes));
+  }
   return {.id = text_of(header, "id"),
-          .outcome = text_of(header.value("parameters", nlohmann::json::object()), "outcome")};
+          .outcome = text_of(parameters_of(header, "answer"), "outcome")};
 }
 
 void EventReader::feed(std::string_view bytes) {
@@ -115,7 +83,7 @@ void EventReader::end_line() {
 
 void EventReader::end_event() {
   if (data_.empty()) return;
-  const nlohmann::json event = parse_object(data_, "event");
+  const nlohmann::json event = parse_object(data_, kMaxJsonBytes, "event");
   data_.clear();
   sink_(event);
 }

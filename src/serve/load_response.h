@@ -16,8 +16,9 @@ struct LoadAnswer {
 };
 
 /// The body of an answer to infer; `json_bytes` as its header Inference-Header-Content-Length says.
-/// Throws std::runtime_error for what is no JSON or not the protocol's, an unknown datatype, a
-/// tensor whose shape is not that of its data, and bytes that belong to no tensor.
+/// Throws ServeRefusal, as the server's own reader does, for what is no JSON or not the protocol's,
+/// a datatype that is not served, a tensor whose shape is not that of its data, and bytes that
+/// belong to no tensor.
 LoadAnswer read_infer_answer(std::string_view body, std::optional<size_t> json_bytes);
 
 /// Server-sent events that arrive in parts of any size: calls `sink` with the JSON of each event.
@@ -26,7 +27,7 @@ class EventReader {
  public:
   explicit EventReader(std::function<void(const nlohmann::json&)> sink) : sink_(std::move(sink)) {}
 
-  /// Throws std::runtime_error for an event whose data is no JSON object.
+  /// Throws ServeRefusal for an event whose data is no JSON object.
   void feed(std::string_view bytes);
 
   /// Whether an event has begun that did not end.

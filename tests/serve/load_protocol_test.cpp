@@ -116,23 +116,30 @@ TEST(LoadResponse, RefusesWhatDoesNotHoldWhatItSays) {
     EXPECT_THROWS_WITH(answer.read(), text);
   };
   const auto output = [](Answer& answer) -> nlohmann::json& { return answer.header["outputs"][0]; };
-  refused("8 bytes, of which 7 came", [](Answer& a) { a.data.pop_back(); });
-  refused("1 bytes belong to no output", [](Answer& a) { a.data += "9"; });
-  refused("8 bytes for shape [1,3]", [&](Answer& a) { output(a)["shape"] = {1, 3}; });
-  refused("overflows", [&](Answer& a) {
+  refused("expected 8 bytes behind the JSON, got 7", [](Answer& a) { a.data.pop_back(); });
+  refused("expected 8 bytes behind the JSON, got 9", [](Answer& a) { a.data += "9"; });
+  refused("output \"cache\": expected 12 bytes by its shape, got 8", [&](Answer& a) {
+    output(a)["shape"] = {1, 3};
+  });
+  refused("larger than any memory", [&](Answer& a) {
     output(a)["shape"] = {int64_t{1} << 40, int64_t{1} << 40, 8};
   });
-  refused("expected a size, got -1", [&](Answer& a) { output(a)["shape"] = {-1, 2}; });
-  refused("expected a shape, got null", [&](Answer& a) { output(a).erase("shape"); });
-  refused("unknown datatype 'FP12'", [&](Answer& a) { output(a)["datatype"] = "FP12"; });
-  refused("binary_data_size: expected a size",
+  refused("to hold integers from 0, got -1", [&](Answer& a) { output(a)["shape"] = {-1, 2}; });
+  refused("\"shape\" is missing", [&](Answer& a) { output(a).erase("shape"); });
+  refused("got \"FP12\"", [&](Answer& a) { output(a)["datatype"] = "FP12"; });
+  refused("binary_data_size",
           [&](Answer& a) { output(a)["parameters"]["binary_data_size"] = "8"; });
-  refused("expected data of shape [1,2]", [&](Answer& a) { output(a).erase("parameters"); });
-  refused("outputs: expected objects, got 3", [](Answer& a) { a.header["outputs"] = {3}; });
-  refused("expected outputs, got null", [](Answer& a) { a.header.erase("outputs"); });
-  EXPECT_THROWS_WITH(read_infer_answer("no", std::nullopt), "expected a JSON object, got no");
-  EXPECT_THROWS_WITH(read_infer_answer("{}", 3),
-                     "Inference-Header-Content-Length is 3, the body 2");
+  refused("\"data\" is missing", [&](Answer& a) { output(a).erase("parameters"); });
+  refused("expected outputs to be objects, got 3", [](Answer& a) { a.header["outputs"] = {3}; });
+  refused("\"outputs\" is missing", [](Answer& a) { a.header.erase("outputs"); });
+  refused("its outputs are larger than any memory", [&](Answer& a) {
+    output(a)["shape"] = {int64_t{1} << 60};
+    output(a)["parameters"]["binary_data_size"] = int64_t{1} << 62;
+    a.header["outputs"].push_back(output(a));
+    a.header["outputs"].push_back(output(a));
+  });
+  EXPECT_THROWS_WITH(read_infer_answer("no", std::nullopt), "answer: expected JSON, got ");
+  EXPECT_THROWS_WITH(read_infer_answer("{}", 3), "expected 3 bytes of JSON by Inference-Header");
 }
 
 TEST(EventReader, ReadsEventsInPartsOfAnySize) {

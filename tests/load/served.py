@@ -1,0 +1,183 @@
+"""A kvalign server in a process of its own, with what can be seen of it from outside: /proc and /metrics.
+
+KVALIGN names the built command.
+"""
+import array
+import http.client
+import json
+import os
+import pathlib
+import random
+import re
+import select
+import signal
+import statistics
+import struct
+import subprocess
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+KVALIGN = pathlib.Path(os.environ.get("KVALIGN", ROOT / "build/release/tools/kvalign")).resolve()
+MODEL = "flat"
+START_SECONDS = 120  # LibTorch alone takes seconds on a busy machine
+
+
+def write_checkpoint(path, sender_width, receiver_width):
+    """A flat linear projector with made-up weights: a server's load does not depend on what they are."""
+    draws = random.Random(1)
+    count = sender_width * receiver_width
+    numbers = [draws.gauss(0, sender_width ** -0.5) for _ in range(9973)]  # a prime: no two rows are alike
+    weight = array.array("f", (numbers * (count // len(numbers) + 1))[:count])
+    geometry = {"model": "flat", "num_layers": 1, "num_kv_heads": 1, "rope": None, "sliding_window": 0,
+                "sliding_window_layers": []}
+    metadata = {
+        "format_version": "1", "kvalign_version": "0.1.0", "recipe": "{}", "metrics": "{}", "dataset_sha256": "",
+        "split_sha256": "", "num_sinks": "0", "skip_first_tokens": "0",
+        "sender": json.dumps({**geometry, "head_dim": sender_width}),
+        "receiver": json.dumps({**geometry, "head_dim": receiver_width}),
+        "projector": json.dumps({
+            "kind": "linear_residual", "norm": "none", "norm_epsilon": 1e-5, "hidden_size": 1024, "seed": 1,
+            "layer_map": {"kind": "nearest_depth", "features": "own", "layers": []}, "standardise_features": False,
+            "standardise_targets": False})}
+    bias = array.array("f", [0.0] * receiver_width)
+    header = json.dumps({
+        "__metadata__": metadata,
+        "projector.linear.bias": {"dtype": "F32", "shape": [1, receiver_width], "data_offsets": [0, 4 * len(bias)]},
+        "projector.linear.weight": {"dtype": "F32", "shape": [1, receiver_width, sender_width],
+                                    "data_offsets": [4 * len(bias), 4 * (len(bias) + count)]}}).encode()
+    header += b" " * (-len(header) % 8)
+    pathlib.Path(path).write_bytes(struct.pack("<Q", len(header)) + header + bias.tobytes() + weight.tobytes())
+    return path
+
+
+def run_tool(*arguments):
+    """stdout of the command; its stderr where it fails."""
+    result = subprocess.run([KVALIGN, *map(str, arguments)], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if result.returncode != 0:
+        raise SystemExit(f"kvalign {arguments[0]} ended with {result.returncode}:\n{result.stderr}")
+    return result.stdout
+
+
+class Server:
+    """`kvalign serve` on a free port. `settings`: --set flags, as KEY=VALUE."""
+
+    def __init__(self, checkpoint, *settings, model=MODEL):
+        sets = [f"--set={one}" for one in
+                ["serve.port=0", f"models.models=[{model}={checkpoint}]", "models.device=cpu", *settings]]
+        self.process = subprocess.Popen([KVALIGN, "serve", *sets], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                        text=True)
+        self.address = self._read_address()
+        self.url = f"http://{self.address}"
+        self.samples = []
+        self._stop = threading.Event()
+        self._reader = threading.Thread(target=self._read_output)
+        self._sampler = threading.Thread(target=self._sample)
+        self._reader.start()
+        self._sampler.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._sampler.join()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self._reader.join()
+
+    def stop(self):
+        """Exit code after SIGTERM."""
+        self.__exit__()
+        return self.process.returncode
+
+    def _read_address(self):
+        text, deadline = "", time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if select.select([self.process.stdout], [], [], 1)[0]:
+                line = self.process.stdout.readline()
+                text += line
+                match = re.search(r"https?://([\d.]+:\d+)", line)
+                if match:
+                    return match.group(1)
+                if not line:
+                    break
+        self.process.kill()
+        raise SystemExit(f"kvalign serve says no address:\n{text}")
+
+    def _read_output(self):
+        for _ in self.process.stdout:
+            pass
+
+    def _sample(self):
+        while not self._stop.wait(0.1):
+            self.samples.append(self.sample())
+
+    def sample(self):
+        """Now: resident MiB, threads and open descriptors of the process."""
+        proc = pathlib.Path(f"/proc/{self.process.pid}")
+        status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
+        return {"time": time.monotonic(), "resident_mib": int(status["VmRSS"].split()[0]) / 1024,
+                "threads": int(status["Threads"]), "descriptors": len(list((proc / "fd").iterdir()))}
+
+    def request(self, verb, path, body=None, headers=None):
+        """Status, headers and body, over a connection of its own."""
+        connection = http.client.HTTPConnection(self.address, timeout=60)
+        try:
+            connection.request(verb, path, body, headers or {})
+            response = connection.getresponse()
+            return response.status, dict(response.getheaders()), response.read()
+        finally:
+            connection.close()
+
+    def requests_by_status(self):
+        """What the server has counted of the model's requests: {status: number}."""
+        counts = {}
+        text = self.request("GET", "/metrics")[2].decode()
+        for labels, value in re.findall(r"^kvalign_requests_total\{([^}]*)\} (\S+)$", text, re.M):
+            labels = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels))
+            if labels["model"] == MODEL:
+                counts[labels["status"]] = counts.get(labels["status"], 0) + int(float(value))
+        return counts
+
+    def input_width(self):
+        metadata = json.loads(self.request("GET", f"/v2/models/{MODEL}")[2])
+        return {one["name"]: one["shape"] for one in metadata["inputs"]}["features"][1]
+
+
+def load(server, *sets, log=None):
+    """The figures of one `kvalign load` of the model, whatever its exit code."""
+    flags = [f"--set=load.{one}" for one in sets] + (["--log", str(log)] if log else [])
+    result = subprocess.run([KVALIGN, "load", "--url", server.url, "--model", MODEL, "--json", *flags],
+                            capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if not result.stdout:
+        raise SystemExit(f"kvalign load ended with {result.returncode}:\n{result.stderr}")
+    return json.loads(result.stdout)
+
+
+def infer_request(width, tokens, request_id="good"):
+    """Path, body and headers of a request for features that are always the same."""
+    data = struct.pack(f"<{width * tokens}f", *(((7 * i) % 31 - 15) / 10 for i in range(width * tokens)))
+    header = json.dumps({"id": request_id, "parameters": {"binary_data_output": True}, "inputs": [
+        {"name": "features", "datatype": "FP32", "shape": [tokens, width],
+         "parameters": {"binary_data_size": len(data)}}]}).encode()
+    return (f"/v2/models/{MODEL}/infer", header + data,
+            {"Inference-Header-Content-Length": str(len(header)), "Content-Type": "application/octet-stream"})
+
+
+def answer_data(answer):
+    """The tensors' bytes of an answer: what must not depend on what else the server does."""
+    status, headers, body = answer
+    headers = {name.lower(): value for name, value in headers.items()}
+    return status, body[int(headers.get("inference-header-content-length", 0)):]
+
+
+def growth(samples, key):
+    """From the second quarter of the samples to the last: difference of the medians."""
+    quarter = len(samples) // 4
+    values = [sample[key] for sample in samples]
+    return statistics.median(values[-quarter:]) - statistics.median(values[quarter:2 * quarter])

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Sends a server requests for as long as it takes to see a leak: its memory, threads and descriptors must be flat.
+
+    soak.py --queries 300000 --output soak.csv
+
+Prints its figures as JSON; exits with 1 where something does not hold. The CSV has every sample.
+"""
+import argparse
+import csv
+import json
+import pathlib
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import served  # noqa: E402
+
+LARGEST_GROWTH = {"resident_mib": 8, "threads": 0, "descriptors": 0}
+
+
+def soak(server, queries):
+    first_sample = len(server.samples)
+    figures = served.load(server, "scenario=offline", f"queries={queries}", "connections=4", "input=codes",
+                          "tokens=[1, 4, 16]", "warmup_queries=0")
+    samples = server.samples[first_sample:]
+    grown = {key: served.growth(samples, key) for key in LARGEST_GROWTH}
+    failures = [f"{key} grew by {grown[key]}" for key, largest in LARGEST_GROWTH.items() if grown[key] > largest]
+    counted = server.requests_by_status()
+    if counted != {"200": queries} or figures["answered"] != queries:
+        failures.append(f"the server counted {counted}, the client {figures['answered']} and {figures['errors']}")
+    return samples, {"queries": queries, "queries_per_second": figures["queries_per_second"],
+                     "seconds": figures["seconds"], "grown": grown,
+                     "largest": {key: max(sample[key] for sample in samples) for key in LARGEST_GROWTH},
+                     "failures": failures}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--queries", type=int, default=300000)
+    parser.add_argument("--output", help="CSV file of the samples")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        with served.Server(served.write_checkpoint(f"{folder}/flat.safetensors", 128, 512)) as server:
+            samples, found = soak(server, options.queries)
+    if options.output:
+        with open(options.output, "w", newline="") as file:
+            writer = csv.DictWriter(file, samples[0].keys())
+            writer.writeheader()
+            writer.writerows(samples)
+    print(json.dumps(found, indent=2))
+    return 1 if found["failures"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
