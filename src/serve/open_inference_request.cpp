@@ -13,6 +13,15 @@ using namespace open_inference;
 
 constexpr size_t kMostTensors = 64;
 
+// "inputs[3]"
+std::string element(const char* list, size_t index) {
+  std::string text = list;
+  text += '[';
+  text += std::to_string(index);
+  text += ']';
+  return text;
+}
+
 std::string shape_text(const ServedTensor& tensor) {
   std::string text;
   for (const int64_t size : tensor.shape) {
@@ -28,7 +37,7 @@ class InputReader {
   explicit InputReader(std::string_view binary) : binary_(binary), size_(binary.size()) {}
 
   ServedTensor read(const nlohmann::json& json, size_t index) {
-    std::string where = "inputs[" + std::to_string(index) + "]";
+    std::string where = element("inputs", index);
     if (!json.is_object()) refuse(where + ": expected an object, got " + brief(json));
     ServedTensor tensor;
     tensor.name = string_member(json, "name", where);
@@ -81,7 +90,7 @@ class InputReader {
 void read_outputs(const nlohmann::json& json, InferCall& call) {
   if (!json.contains("outputs")) return;
   for (const nlohmann::json& output : array_member(json, "outputs", kMostTensors, "infer")) {
-    std::string where = "outputs[" + std::to_string(call.request.outputs.size()) + "]";
+    std::string where = element("outputs", call.request.outputs.size());
     if (!output.is_object()) refuse(where + ": expected an object, got " + brief(output));
     const std::string name = string_member(output, "name", where);
     where += " " + brief(name);
