@@ -13,13 +13,12 @@ using namespace open_inference;
 
 constexpr size_t kMostTensors = 64;
 
-// "inputs[3]"
+// "inputs[3]", and "inputs[3] "name"" once the name is known.
 std::string element(const char* list, size_t index) {
-  std::string text = list;
-  text += '[';
-  text += std::to_string(index);
-  text += ']';
-  return text;
+  return std::string(list) + "[" + std::to_string(index) + "]";
+}
+std::string element(const std::string& unnamed, const std::string& name) {
+  return unnamed + " " + brief(name);
 }
 
 std::string shape_text(const ServedTensor& tensor) {
@@ -41,7 +40,7 @@ class InputReader {
     if (!json.is_object()) refuse(where + ": expected an object, got " + brief(json));
     ServedTensor tensor;
     tensor.name = string_member(json, "name", where);
-    where += " " + brief(tensor.name);
+    where = element(where, tensor.name);
     check_members(json, {"name", "shape", "datatype", "parameters", "data"}, where);
     if (!names_.insert(tensor.name).second) refuse(where + ": the name comes twice");
     tensor.datatype = string_member(json, "datatype", where);
@@ -93,7 +92,7 @@ void read_outputs(const nlohmann::json& json, InferCall& call) {
     std::string where = element("outputs", call.request.outputs.size());
     if (!output.is_object()) refuse(where + ": expected an object, got " + brief(output));
     const std::string name = string_member(output, "name", where);
-    where += " " + brief(name);
+    where = element(where, name);
     check_members(output, {"name", "parameters"}, where);
     const std::vector<std::string>& names = call.request.outputs;
     if (std::find(names.begin(), names.end(), name) != names.end()) {
