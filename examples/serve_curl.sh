@@ -11,7 +11,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 ask() { curl --silent --show-error --fail-with-body "$@"; }
 
-ask "$url/v2/health/ready" && echo "ready"
+ask "$url/v2/health/ready" && echo
 ask "$url/v2/models/$model" && echo
 
 # The cache: the packet follows the JSON that says how long it is, and so do the answer's tensors.

@@ -62,13 +62,15 @@ def run_tool(*arguments):
 class Server:
     """`kvalign serve` on a free port. `settings`: --set flags, as KEY=VALUE."""
 
-    def __init__(self, checkpoint, *settings, model=MODEL):
-        sets = [f"--set={one}" for one in
-                ["serve.port=0", f"models.models=[{model}={checkpoint}]", "models.device=cpu", *settings]]
-        self.process = subprocess.Popen([KVALIGN, "serve", *sets], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                        text=True)
+    def __init__(self, checkpoint, *settings, model=MODEL, access_log=None):
+        settings = ["serve.port=0", f"service.models=[{model}={checkpoint}]", "service.device=cpu", *settings]
+        sets = [f"--set={one}" for one in settings]
+        log = ["--access-log", str(access_log)] if access_log else []
+        self.process = subprocess.Popen([KVALIGN, "serve", *sets, *log], stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, text=True, cwd=ROOT)
         self.address = self._read_address()
         self.url = f"http://{self.address}"
+        self.access_log = access_log
         self.samples = []
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read_output)
@@ -144,6 +146,16 @@ class Server:
                 counts[labels["status"]] = counts.get(labels["status"], 0) + int(float(value))
         return counts
 
+    def counted_since(self, before, total):
+        """What it has counted since `before`, once that are `total` requests: it counts after it has answered."""
+        for _ in range(100):
+            after = self.requests_by_status()
+            since = {status: count - before.get(status, 0) for status, count in after.items()}
+            if sum(since.values()) >= total:
+                break
+            time.sleep(0.05)
+        return {status: count for status, count in since.items() if count}
+
     def input_width(self):
         metadata = json.loads(self.request("GET", f"/v2/models/{MODEL}")[2])
         return {one["name"]: one["shape"] for one in metadata["inputs"]}["features"][1]
@@ -176,8 +188,7 @@ def answer_data(answer):
     return status, body[int(headers.get("inference-header-content-length", 0)):]
 
 
-def growth(samples, key):
-    """From the second quarter of the samples to the last: difference of the medians."""
-    quarter = len(samples) // 4
-    values = [sample[key] for sample in samples]
+def growth(values):
+    """From the second quarter of the values to the last: difference of the medians."""
+    quarter = len(values) // 4
     return statistics.median(values[-quarter:]) - statistics.median(values[quarter:2 * quarter])

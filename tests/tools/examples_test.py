@@ -27,17 +27,7 @@ def run(*command, code=0):
     return result
 
 
-class ProjectCache(unittest.TestCase):
-    def test_projects(self):
-        shown = run(PROJECT_CACHE, ROOT / "tests/golden/checkpoint_v1.safetensors").stdout
-        self.assertEqual(shown, "layer 0: keys and values [1, 1, 100, 10]\n")
-
-    def test_says_what_is_wrong(self):
-        self.assertIn("usage", run(PROJECT_CACHE, code=2).stderr)
-        self.assertIn("/nowhere", run(PROJECT_CACHE, "/nowhere", code=1).stderr)
-
-
-class Serve(unittest.TestCase):
+class Examples(unittest.TestCase):
     """The demo's two models with a projector fitted to a few tokens: the way is the demo's, the text is not."""
 
     @classmethod
@@ -53,14 +43,22 @@ class Serve(unittest.TestCase):
                   f"run_folder={path}/run"]
         served.run_tool("capture", *recipe, "--set", f"capture.tokens={tokens}")
         served.run_tool("distill-train", *recipe, "--set", "projector.kind=linear_residual", "--set", "fit.kind=ridge")
+        cls.checkpoint = path / "run/checkpoint.safetensors"
         cls.packet = path / "prefix.kvp"
         served.run_tool("encode", path / "pairs", cls.packet, "--sequence", 0, "--sinks", 4, "--reread", 1)
-        cls.server = cls.enterClassContext(served.Server(
-            f"{path}/run/checkpoint.safetensors", "models.receivers=[demo=demo/receiver]", model="demo"))
+        cls.server = cls.enterClassContext(
+            served.Server(cls.checkpoint, "service.receivers=[demo=demo/receiver]", model="demo"))
+
+    def test_project_cache(self):
+        # 5 layers of 3 heads of 32: demo/README.md.
+        self.assertEqual(run(PROJECT_CACHE, self.checkpoint).stdout,
+                         "".join(f"layer {layer}: keys and values [1, 3, 100, 32]\n" for layer in range(5)))
+        self.assertIn("usage", run(PROJECT_CACHE, code=2).stderr)
+        self.assertIn("/nowhere", run(PROJECT_CACHE, "/nowhere", code=1).stderr)
 
     def test_curl(self):
         lines = run(EXAMPLES / "serve_curl.sh", self.server.url, "demo", self.packet).stdout.splitlines()
-        self.assertEqual(lines[0], "ready")
+        self.assertEqual(json.loads(lines[0]), {"ready": True})
         self.assertEqual(json.loads(lines[1])["name"], "demo")
         answer = json.loads(lines[2])
         self.assertEqual(answer["parameters"]["outcome"], "applied")
@@ -77,7 +75,7 @@ class Serve(unittest.TestCase):
         lines = run(sys.executable, EXAMPLES / "serve_tritonclient.py", self.server.address, "demo",
                     self.packet).stdout.splitlines()
         self.assertEqual(lines[0], "outcome: applied")
-        # 5 layers of 3 heads of 32: demo/README.md. The packet's 48 tokens are 4 sinks, 43 in chunks and 1 re-read.
+        # The packet's 48 tokens are 4 sinks, 43 in chunks and 1 re-read.
         self.assertTrue(lines[1].startswith("keys: float32 (5, 3, 43, 32), |x| <= "), lines[1])
         self.assertTrue(lines[2].startswith("values: float32 (5, 3, 43, 32)"), lines[2])
         self.assertTrue(lines[3].startswith("outcome: "), lines[3])
