@@ -1,6 +1,7 @@
 // kvalign serve: models (deploy/), HTTP (serve/) and the monitor in one process, until SIGTERM.
 #include <CLI/App.hpp>
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -25,13 +26,20 @@ struct ServeFlags : Flags {
   std::string access_log;
 };
 
+double unix_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 nlohmann::json to_json(const AccessLogEntry& entry) {
   const RequestRecord& record = entry.record;
-  nlohmann::json json = {
-      {"client", entry.client},         {"verb", entry.verb},
-      {"target", entry.target},         {"status", record.status},
-      {"seconds", entry.seconds},       {"bytes_received", record.bytes_received},
-      {"bytes_sent", record.bytes_sent}};
+  nlohmann::json json = {{"time", unix_seconds()},
+                         {"client", entry.client},
+                         {"verb", entry.verb},
+                         {"target", entry.target},
+                         {"status", record.status},
+                         {"seconds", entry.seconds},
+                         {"bytes_received", record.bytes_received},
+                         {"bytes_sent", record.bytes_sent}};
   if (!record.method.empty()) json["method"] = record.method;
   if (!record.model.empty()) json["model"] = record.model;
   if (!entry.id.empty()) json["id"] = entry.id;
@@ -44,13 +52,32 @@ nlohmann::json to_json(const AccessLogEntry& entry) {
   return json;
 }
 
+// A server that others can reach should ask who they are.
+void warn_of_strangers(const ServeOptions& options, Console& console) {
+  const bool is_loopback =
+      options.host == "127.0.0.1" || options.host == "::1" || options.host == "localhost";
+  if (is_loopback) return;
+  if (options.token_file.empty()) {
+    console.warning("serve.host " + options.host +
+                    " is open to a network, and without serve.token_file to everybody in it");
+  }
+  if (options.tls_certificate.empty()) {
+    console.warning("serve.host " + options.host +
+                    " is open to a network without TLS: what is sent can be read on the way");
+  }
+}
+
 // One line of JSON a request.
 class AccessLog {
  public:
-  explicit AccessLog(const std::string& path) : path_(path) {
-    if (path.empty()) return;
-    file_.open(path, std::ios::app);
-    if (!file_) throw std::runtime_error("--access-log " + path + ": cannot be written");
+  explicit AccessLog(const std::string& path) : path_(path) { reopen(); }
+
+  /// Also where the file has been moved away: what comes next goes to a new one.
+  void reopen() {
+    if (path_.empty()) return;
+    const std::lock_guard lock(mutex_);
+    file_ = std::ofstream(path_, std::ios::app);
+    if (!file_) throw std::runtime_error("--access-log " + path_ + ": cannot be written");
   }
 
   void write(const AccessLogEntry& entry) {
@@ -105,6 +132,7 @@ class Server {
   }
 
   void reload() {
+    reopen_access_log();
     for (const ReloadedModel& model : service_->reload()) {
       if (!model.error.empty()) {
         console_.error(model.model + " stays as it is: " + model.error);
@@ -151,6 +179,15 @@ class Server {
     }
   }
 
+  // What cannot be written any more is no reason to stop answering.
+  void reopen_access_log() {
+    try {
+      access_log_.reopen();
+    } catch (const std::exception& error) {
+      console_.error(error.what());
+    }
+  }
+
   void record_shadow(const RequestRecord& record) {
     if (record.measured_error) monitor_.record_measured_error(record.model, *record.measured_error);
   }
@@ -186,6 +223,7 @@ int serve(const ServeRecipe& recipe, const ServeFlags& flags) {
   device.device = recipe.service.device;
   device.threads = recipe.service.threads;
   console.start("serve", use_device(device), source_text(flags));
+  warn_of_strangers(recipe.serve, console);
   Server server(recipe, flags.access_log, console);
   int signal = signals.next();
   for (; signal == SIGHUP; signal = signals.next()) server.reload();
