@@ -89,6 +89,7 @@ HttpResponse HttpConnection::answer(HttpRequest& request, AccessLogEntry& entry,
     if (shared_.callbacks.in_flight && !record.method.empty()) {
       request.in_flight = shared_.callbacks.in_flight();
     }
+    request.memory = &share;
     request.body = reader_.read_body(request.head, share);
     is_in_step_ = true;
     record.bytes_received = static_cast<int64_t>(request.body.size());

@@ -1,4 +1,5 @@
 // Endpoints that run a model. See http_handlers.h.
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -9,6 +10,12 @@ namespace kvalign {
 namespace {
 
 constexpr const char* kJsonBytes = "Inference-Header-Content-Length";
+
+// Bytes of memory that a byte of JSON takes once it is parsed, at most: an empty text or array is 3
+// bytes in JSON, and afterwards a value of 16 and an allocation of 32.
+constexpr int64_t kParsedBytes = 16;
+// Of a packet in JSON: the parser's copy, the text, and its bytes.
+constexpr int64_t kParsedPacketBytes = 3;
 
 // The header as a number; none where it is not there.
 std::optional<int64_t> json_bytes_of(const HttpHead& head) {
@@ -70,7 +77,11 @@ void send_pieces(GenerationStream& generation, std::optional<GeneratedPiece> pie
 
 HttpResponse HttpHandlers::infer(const Route& route, HttpRequest& request,
                                  AccessLogEntry& entry) const {
-  InferCall call = parse_infer(request.body, json_bytes_of(request.head), limits_);
+  const std::optional<int64_t> json_bytes = json_bytes_of(request.head);
+  const auto body_bytes = static_cast<int64_t>(request.body.size());
+  request.memory->take(kParsedBytes * std::clamp(json_bytes.value_or(body_bytes), int64_t{0},
+                                                 std::min(body_bytes, options_.max_json_bytes)));
+  InferCall call = parse_infer(request.body, json_bytes, limits_);
   std::string().swap(request.body);  // its tensors are copies
   entry.id = call.request.id;
   call.request.model = route.model;
@@ -89,7 +100,9 @@ HttpResponse HttpHandlers::infer(const Route& route, HttpRequest& request,
 
 ServeRequest HttpHandlers::generate_request(const Route& route, HttpRequest& request,
                                             AccessLogEntry& entry) const {
-  ServeRequest parsed = parse_generate(request.body, limits_);
+  request.memory->take(kParsedPacketBytes * static_cast<int64_t>(request.body.size()));
+  // A packet is in the JSON itself: as large as a body may be.
+  ServeRequest parsed = parse_generate(request.body, {.max_json_bytes = options_.max_body_bytes});
   std::string().swap(request.body);
   entry.id = parsed.id;
   parsed.model = route.model;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "body_budget.h"
 #include "http_head.h"
 #include "http_transport.h"
 #include "kvalign/monitor/request_record.h"
@@ -17,7 +18,8 @@ namespace kvalign {
 struct HttpRequest {
   HttpHead head = {};
   std::string body = {};
-  Deadline deadline = {};  ///< for the answer
+  BodyBudget::Share* memory = nullptr;  ///< that the body has, and that its parsing takes
+  Deadline deadline = {};               ///< for the answer
   std::function<bool()> client_is_gone = {};
   std::shared_ptr<void> in_flight = {};  ///< ends with the request
 };

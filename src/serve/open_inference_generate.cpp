@@ -41,7 +41,7 @@ json named(const std::string& model, const std::string& version, const std::stri
 }  // namespace
 
 ServeRequest parse_generate(std::string_view body, const OpenInferenceLimits& limits) {
-  const json parsed = parse_object(body, limits.max_json_bytes, "generate");
+  const json parsed = parse_object(body, limits.max_json_bytes, "generate", JsonArrays::kRefused);
   check_members(parsed, {"packet", "id", "parameters"}, "generate");
   ServeRequest request;
   if (parsed.contains("id")) request.id = string_member(parsed, "id", "generate");

@@ -9,11 +9,13 @@ namespace {
 
 constexpr int kMostLevels = 16;
 constexpr size_t kMostParameters = 64;
+// Members cost the most memory a byte, a hundred times that of their text.
+constexpr size_t kMostMembers = 8192;
 
 // Refuses, while the text is parsed, what would be costly or ambiguous afterwards.
 class Guard {
  public:
-  explicit Guard(const std::string& where) : where_(where) {}
+  Guard(const std::string& where, JsonArrays arrays) : where_(where), arrays_(arrays) {}
 
   bool operator()(int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
     using Event = nlohmann::json::parse_event_t;
@@ -21,17 +23,30 @@ class Guard {
       refuse(where_ + ": expected at most " + std::to_string(kMostLevels) +
              " levels of nested arrays and objects, got more");
     }
+    if (event == Event::array_start && arrays_ == JsonArrays::kRefused) {
+      refuse(where_ + ": expected no arrays");
+    }
     if (event == Event::object_start) members_.emplace_back();
     if (event == Event::object_end) members_.pop_back();
-    if (event == Event::key && !members_.back().insert(parsed.get<std::string>()).second) {
-      refuse(where_ + ": the member " + brief(parsed) + " comes twice");
-    }
+    if (event == Event::key) add_member(parsed);
     return true;
   }
 
  private:
+  void add_member(const nlohmann::json& name) {
+    if (++count_ > kMostMembers) {
+      refuse(where_ + ": expected objects with at most " + std::to_string(kMostMembers) +
+             " members in all, got more");
+    }
+    if (!members_.back().insert(name.get<std::string>()).second) {
+      refuse(where_ + ": the member " + brief(name) + " comes twice");
+    }
+  }
+
   const std::string& where_;
+  JsonArrays arrays_;
   std::vector<std::set<std::string>> members_;
+  size_t count_ = 0;
 };
 
 std::string joined(const std::vector<std::string>& names) {
@@ -66,14 +81,15 @@ std::string brief(const nlohmann::json& value) {
   return text;
 }
 
-nlohmann::json parse_object(std::string_view text, int64_t max_bytes, const std::string& where) {
+nlohmann::json parse_object(std::string_view text, int64_t max_bytes, const std::string& where,
+                            JsonArrays arrays) {
   if (text.size() > static_cast<size_t>(max_bytes)) {
     refuse_size(where + ": expected at most " + std::to_string(max_bytes) + " bytes of JSON, got " +
                 std::to_string(text.size()) + "; send tensors as binary data");
   }
   nlohmann::json parsed;
   try {
-    parsed = nlohmann::json::parse(text.begin(), text.end(), Guard(where));
+    parsed = nlohmann::json::parse(text.begin(), text.end(), Guard(where, arrays));
   } catch (const nlohmann::json::exception& error) {
     refuse(where + ": expected JSON, got " + std::string(error.what()).substr(0, 200));
   }

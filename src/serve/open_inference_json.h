@@ -18,8 +18,12 @@ namespace kvalign::open_inference {
 /// 413 "too_large".
 [[noreturn]] void refuse_size(const std::string& text);
 
-/// Parses an object of at most `max_bytes` and 16 levels. Throws ServeRefusal.
-nlohmann::json parse_object(std::string_view text, int64_t max_bytes, const std::string& where);
+enum class JsonArrays { kAllowed, kRefused };
+
+/// Parses an object of at most `max_bytes` and 16 levels. Without arrays it takes no more memory
+/// than its strings, and some for at most 8192 members. Throws ServeRefusal.
+nlohmann::json parse_object(std::string_view text, int64_t max_bytes, const std::string& where,
+                            JsonArrays arrays = JsonArrays::kAllowed);
 
 /// Refuses members that are not in `known`, naming both.
 void check_members(const nlohmann::json& object, const std::vector<std::string>& known,

@@ -24,8 +24,9 @@ void describe_sizes(OptionVisitor& visitor, ServeOptions& options) {
   visitor.field({"max_connections", "connections at once; further ones get a 503", 1, 10000},
                 options.max_connections);
   visitor.field({"max_body_bytes", "body of a request", 1}, options.max_body_bytes);
-  visitor.field({"max_buffered_bytes", "bodies of all requests together; beyond it a 503", 1},
-                options.max_buffered_bytes);
+  visitor.field(
+      {"max_buffered_bytes", "memory of all requests' bodies and their JSON; beyond it a 503", 1},
+      options.max_buffered_bytes);
   visitor.field({"max_json_bytes", "JSON of a request, without its binary tensors", 1},
                 options.max_json_bytes);
 }

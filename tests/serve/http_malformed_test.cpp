@@ -9,6 +9,7 @@
 #include "kvalign/serve/http_server.h"
 #include "tests/serve/fake_service.h"
 #include "tests/serve/malformed_requests.h"
+#include "tests/serve/raw_client.h"
 
 namespace kvalign {
 namespace {

@@ -100,6 +100,9 @@ TEST(OpenInference, RefusesWhatIsNoJsonOfARequest) {
   expect_refused("{\"inputs\":" + std::string(17, '[') + std::string(17, ']') + "}",
                  "at most 16 levels");
   expect_refused("{\"inputs\":" + std::string(100000, '[') + "}", "at most 16 levels");
+  std::string members;
+  for (int i = 0; i < 8192; ++i) members += "{\"a\":0},";
+  expect_refused("{\"inputs\":[" + members + "0]}", "at most 8192 members");
   expect_refused("{\"inputs\":[" + std::string(5 << 20, ' ') + "]}", "bytes of JSON", std::nullopt,
                  413);
 }
@@ -228,6 +231,7 @@ TEST(OpenInference, RefusesWhatNothingCanBeGeneratedFrom) {
        {"A", "AAA", "AAA=A", "A===", "====", "AA A", "AAAA\\n", "AA-_", " AAA"}) {
     refused(R"({"packet":")" + std::string(text) + "\"}", "is no base64");
   }
+  refused(R"({"packet":[0,0]})", "generate: expected no arrays");
   refused(R"({"packet":"","prompt":""})", "unknown member \"prompt\"");
   refused(R"({"packet":"","parameters":{"max_tokens":0}})", "of 1 or more, got 0");
   refused(R"({"packet":"","parameters":{"max_tokens":"3"}})", "integer from 0 to 2^53, got \"3\"");
