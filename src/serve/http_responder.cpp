@@ -78,6 +78,7 @@ class HttpResponder::Server : private httplib::Server {
     stream_ = &stream;
     bool ignored = false;
     const bool written = process_request(stream, close, ignored, nullptr);
+    response_ = {};  // ends what streams hold, a generation whose client has gone
     record.bytes_sent = stream.sent();
     return written && stream.is_writable();
   }
@@ -89,7 +90,8 @@ class HttpResponder::Server : private httplib::Server {
     to.set_header("Cache-Control", "no-store");
     to.set_header("X-Content-Type-Options", "nosniff");
     if (!response_.stream) {
-      to.set_content(std::move(response_.body), response_.content_type);
+      to.body = std::move(response_.body);  // set_content() would copy it
+      to.set_header("Content-Type", response_.content_type);
       return;
     }
     to.set_chunked_content_provider(

@@ -40,7 +40,7 @@ json response_head(const ServeResponse& response, const InferCall& call) {
 
 OpenInferenceBody write_infer_response(const ServeResponse& response, const InferCall& call) {
   std::string outputs;
-  std::string binary;
+  size_t binary_bytes = 0;
   bool any_binary = false;
   for (const ServedTensor& tensor : response.outputs) {
     json output = {{"name", tensor.name}, {"datatype", tensor.datatype}, {"shape", tensor.shape}};
@@ -48,7 +48,7 @@ OpenInferenceBody write_infer_response(const ServeResponse& response, const Infe
     if (wants_binary(call, tensor.name)) {
       output["parameters"] = {{"binary_data_size", tensor.data.size()}};
       outputs += text_of(output);
-      binary += tensor.data;
+      binary_bytes += tensor.data.size();
       any_binary = true;
     } else {
       outputs += open_object(output) + ",\"data\":" + open_inference::json_of_bytes(tensor) + "}";
@@ -57,7 +57,10 @@ OpenInferenceBody write_infer_response(const ServeResponse& response, const Infe
   OpenInferenceBody body;
   body.bytes = open_object(response_head(response, call)) + ",\"outputs\":[" + outputs + "]}";
   if (any_binary) body.json_bytes = body.bytes.size();
-  body.bytes += binary;
+  body.bytes.reserve(body.bytes.size() + binary_bytes);
+  for (const ServedTensor& tensor : response.outputs) {
+    if (wants_binary(call, tensor.name)) body.bytes += tensor.data;
+  }
   return body;
 }
 
