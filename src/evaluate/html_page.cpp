@@ -120,12 +120,12 @@ std::string html_details(const std::string& summary, const std::string& markup) 
   return "<details>\n<summary>" + escape_markup(summary) + "</summary>\n" + markup + "</details>\n";
 }
 
-std::string html_row_texts(const json& rows, const json& absent_rows) {
+std::string html_row_texts(const nlohmann::json& rows, const nlohmann::json& absent_rows) {
   std::vector<std::string> texts;
-  for (const json& row : rows) {
+  for (const nlohmann::json& row : rows) {
     texts.push_back(row.at("row").get<std::string>() + ": " + row.at("text").get<std::string>());
   }
-  for (const json& row : absent_rows) {
+  for (const nlohmann::json& row : absent_rows) {
     texts.push_back("Not shown: " + row.at("row").get<std::string>() + ", " +
                     row.at("why").get<std::string>());
   }

@@ -108,7 +108,9 @@ struct Monitor::Impl {
   LabelValues models;
   LabelValues methods{{"infer", "generate", "generate_stream"}, kRoom};
   LabelValues statuses{{"200", "400", "401", "404", "413", "500", "503", "504"}, kRoom};
-  LabelValues reasons{{"invalid", "unknown_model", "too_large", "busy", "deadline"}, 2 * kRoom};
+  LabelValues reasons{{"invalid", "malformed", "unknown_model", "unknown_path", "unauthorised",
+                       "too_large", "busy", "deadline", "client_gone", "internal"},
+                      2 * kRoom};
   LabelValues phases{
       {"read", "queue", "decode", "guard", "project", "certify", "continue", "write"}, kRoom};
   const std::vector<std::string> names;

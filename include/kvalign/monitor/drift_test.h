@@ -15,8 +15,9 @@
 // capital of 1. So memory is bounded, requests that have drifted do not become the norm for good,
 // and at most alpha false alarms a round are expected, however long the server runs. Rounds share
 // their reference: false alarms, if any, come in clusters. The probability is over reference and
-// requests together. Requests that depend on one another (of one conversation, say) are not
-// exchangeable, and an alarm may say just that.
+// requests together. Requests that depend on one another (of one conversation, say), or are of
+// other lengths than the reference's where a score depends on that, are not exchangeable with it,
+// and an alarm may say just that.
 #pragma once
 
 #include <cstdint>
