@@ -54,6 +54,13 @@ std::vector<int64_t> input_shape(const KvProjector& projector, bool latent) {
   return {kOnnxTokens, projector.plan().num_sender_streams(), width};
 }
 
+std::string input_meaning(const KvProjector& projector, bool latent) {
+  const std::string of = " of " + projector.sender().model;
+  if (latent) return "latents" + of;
+  if (is_flat(projector.sender())) return "cache" + of;
+  return "content keys of layer 0, 1, .., then values of layer 0, 1, .." + of;
+}
+
 // The value of every code, in the order of the codes.
 at::Tensor code_values() {
   return at::arange(256, at::kByte).view(at::kFloat8_e4m3fn).to(at::kFloat);
@@ -88,12 +95,7 @@ std::string dequantised_input(OnnxBuilder& builder, std::vector<int64_t> shape,
 std::string add_input(OnnxBuilder& builder, const KvProjector& projector,
                       const OnnxExportOptions& options, CodeType code_type) {
   std::vector<int64_t> shape = input_shape(projector, options.latent);
-  const std::string meaning = options.latent ? "latents of " + projector.sender().model
-                              : is_flat(projector.sender())
-                                  ? "cache of " + projector.sender().model
-                                  : "content keys of layer 0, 1, .., then values of layer 0, 1, "
-                                    ".. of " +
-                                        projector.sender().model;
+  const std::string meaning = input_meaning(projector, options.latent);
   if (options.fp8) return dequantised_input(builder, std::move(shape), meaning, code_type);
   const std::string name = options.latent ? "latent" : "features";
   builder.graph().add_input({.name = name, .shape = std::move(shape), .meaning = meaning});
@@ -140,13 +142,14 @@ void add_outputs(OnnxBuilder& builder, const KvGeometry& receiver, const OnnxStr
   }
 }
 
-void add_metadata(OnnxGraph& graph, const ProjectorGraph& of, const Checkpoint& checkpoint) {
-  ProjectorOptions options = of.projector.options();
-  graph.set_metadata("kind", options.kind);
-  graph.set_metadata("checkpoint_sha256", of.checkpoint_sha256);
-  graph.set_metadata("projector", options_to_json(options).dump());
-  graph.set_metadata("sender", to_json(of.projector.sender()).dump());
-  graph.set_metadata("receiver", to_json(of.projector.receiver()).dump());
+void add_metadata(ProjectorGraph& result, const Checkpoint& checkpoint) {
+  OnnxGraph& graph = result.builder.graph();
+  const KvProjector& projector = result.projector;
+  graph.set_metadata("kind", projector.options().kind);
+  graph.set_metadata("checkpoint_sha256", result.checkpoint_sha256);
+  graph.set_metadata("projector", options_to_json(projector.options()).dump());
+  graph.set_metadata("sender", to_json(projector.sender()).dump());
+  graph.set_metadata("receiver", to_json(projector.receiver()).dump());
   graph.set_metadata("recipe", checkpoint.recipe);
   graph.set_metadata("dataset_sha256", checkpoint.dataset_sha256);
   graph.set_metadata("num_sinks", std::to_string(checkpoint.num_sinks));
@@ -170,7 +173,7 @@ ProjectorGraph make_projector_graph(const std::string& path, const OnnxExportOpt
                                  {builder.reshape(input, {0, 1, projector.options().rank}), 1})
           : project_nodes(builder, projector, gather_nodes(builder, projector.plan(), input));
   add_outputs(builder, projector.receiver(), streams);
-  add_metadata(builder.graph(), result, checkpoint);
+  add_metadata(result, checkpoint);
   return result;
 }
 
