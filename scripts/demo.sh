@@ -62,6 +62,7 @@ if [ $status -ne 0 ] && [ $status -ne $gate_not_met ]; then exit $status; fi
 "$kvalign" encode "$data/${prefix}pairs" "$runs/prefix.kvp" --sequence 0 --sinks 4 --reread 1 >&2
 "$kvalign" continue --config "$recipe" --packet "$runs/prefix.kvp" --tokens 24 \
   --checkpoint "$runs/v2/checkpoint.safetensors"
+"$kvalign" reference --config "$recipe" "$runs/v2/checkpoint.safetensors" "$runs/v2/reference" >&2
 cat >&2 <<EOF
 demo: $((SECONDS - start)) s after set-up. Report: $runs/ladder/report.html
 demo: nll is what the receiver (or the sender alone) pays, in nats a token, for the next 32 tokens of

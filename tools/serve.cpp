@@ -10,7 +10,6 @@
 
 #include "command.h"
 #include "console.h"
-#include "counted_service.h"
 #include "kvalign/core/sha256.h"
 #include "kvalign/deploy/model_service.h"
 #include "kvalign/monitor/drift_reference.h"
@@ -96,12 +95,11 @@ class Server {
         drift_files_(drift_files(recipe, specs_)),
         access_log_(access_log),
         monitor_(names(), recipe.drift),
-        service_(make_model_service(recipe.service)),
-        counted_(*service_, monitor_) {
+        service_(make_model_service(recipe.service)) {
     for (const ModelSpec& spec : specs_) watch(spec);
     monitor_.set_queue_capacity(recipe.service.batch.queue_requests);
     service_->set_shadow_sink([this](const RequestRecord& record) { record_shadow(record); });
-    http_.emplace(recipe.serve, counted_, callbacks());
+    http_.emplace(recipe.serve, *service_, callbacks());
     monitor_.set_ready(true);
     console_.info("listening on " + http_->url());
   }
@@ -160,17 +158,15 @@ class Server {
   HttpCallbacks callbacks() {
     return {.on_request = [this](const RequestRecord& record) { monitor_.record(record); },
             .on_access = [this](const AccessLogEntry& entry) { access_log_.write(entry); },
-            .metrics =
-                [this] {
-                  monitor_.set_queue_depth(service_->queue_depth());
-                  return monitor_.prometheus_text();
-                },
-            .status_page = [] { return kvalign::status_page(); },
-            .status =
-                [this] {
-                  monitor_.set_queue_depth(service_->queue_depth());
-                  return monitor_.status_json();
-                }};
+            .in_flight = [this] { return std::make_shared<RequestInFlight>(monitor_); },
+            .metrics = [this] { return with_queue_depth().prometheus_text(); },
+            .status = [this] { return with_queue_depth().status_json(); },
+            .status_page = [] { return kvalign::status_page(); }};
+  }
+
+  const Monitor& with_queue_depth() {
+    monitor_.set_queue_depth(service_->queue_depth());
+    return monitor_;
   }
 
   ServeRecipe recipe_;
@@ -180,7 +176,6 @@ class Server {
   AccessLog access_log_;
   Monitor monitor_;
   std::unique_ptr<ModelService> service_;
-  CountedService counted_;
   std::optional<HttpServer> http_;  // the first to end: its threads use all others
 };
 

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "batch_queue.h"
 #include "continue_text.h"
@@ -72,10 +73,17 @@ void check_request_deadline(const ServeRequest& request) {
 
 // A request that was read and guarded.
 struct PreparedRequest {
-  std::shared_ptr<const ServedModel> model;
-  RequestInput input;
-  ServeResponse response;
+  std::shared_ptr<const ServedModel> model = {};
+  RequestInput input = {};
+  ServeResponse response = {};
 };
+
+// Ids of all tokens, where the receiver may read them instead; undefined where not.
+at::Tensor whole_text(const PreparedRequest& prepared) {
+  const bool right_model = prepared.response.outcome == CacheOutcome::kFallbackReprefill;
+  return right_model && prepared.input.position_offset == 0 ? prepared.input.token_ids
+                                                            : at::Tensor();
+}
 
 class ServiceOfModels final : public ModelService {
  public:
@@ -121,7 +129,6 @@ class ServiceOfModels final : public ModelService {
   void certify(PreparedRequest& prepared) const;
   void measure_later(const PreparedRequest& prepared, const at::Tensor& streams_RTD);
   int64_t max_new_tokens(const ServeRequest& request) const;
-  at::Tensor whole_text(const ServeRequest& request, const PreparedRequest& prepared) const;
 
   const ModelServiceOptions options_;
   ModelStore store_;
@@ -220,18 +227,10 @@ int64_t ServiceOfModels::max_new_tokens(const ServeRequest& request) const {
   return found->get<int64_t>();
 }
 
-// Ids of all tokens, where the receiver may read them instead; undefined where not.
-at::Tensor ServiceOfModels::whole_text(const ServeRequest& request,
-                                       const PreparedRequest& prepared) const {
-  const bool right_model = prepared.response.outcome == CacheOutcome::kFallbackReprefill;
-  return right_model && prepared.input.position_offset == 0 ? prepared.input.token_ids
-                                                            : at::Tensor();
-}
-
 ServeResponse ServiceOfModels::generate(const ServeRequest& request, const PieceSink& sink) {
   const InFlight::Entry entry(in_flight_);
   const int64_t max_tokens = max_new_tokens(request);
-  BatchQueue::Expected expected(queue_);
+  std::optional<BatchQueue::Expected> expected(std::in_place, queue_);
   PreparedRequest prepared = prepare(request);
   const ServedModel& model = *prepared.model;
   ServeResponse& response = prepared.response;
@@ -249,7 +248,8 @@ ServeResponse ServiceOfModels::generate(const ServeRequest& request, const Piece
   };
   const GenerationSlot slot(generating_, options_.generate.concurrent);
   if (response.outcome != CacheOutcome::kApplied) {
-    const at::Tensor ids = whole_text(request, prepared);
+    expected.reset();  // no batch need wait for it
+    const at::Tensor ids = whole_text(prepared);
     if (ids.defined()) go_on(std::nullopt, ids);
     return response;
   }
@@ -260,7 +260,7 @@ ServeResponse ServiceOfModels::generate(const ServeRequest& request, const Piece
                        std::to_string(input.position_offset) + " and " +
                        std::to_string(input.reread.size()) + " re-read tokens");
   }
-  const at::Tensor streams_RTD = project(request, prepared, expected);
+  const at::Tensor streams_RTD = project(request, prepared, *expected);
   certify(prepared);
   measure_later(prepared, streams_RTD);
   go_on(model.receiver->packets.with_sinks(input.sinks, streams_RTD),

@@ -146,7 +146,7 @@ std::vector<ModelSpec> model_specs(const ModelServiceOptions& options) {
       throw std::invalid_argument("models: expected one of each name, got two of " + name +
                                   ". Write name=path");
     }
-    specs.push_back({.name = name, .checkpoint = path, .receiver = {}, .dataset = {}});
+    specs.push_back({.name = name, .checkpoint = path});
   }
   const auto receivers = paths_by_model("receivers", options.receivers, names);
   const auto datasets = paths_by_model("datasets", options.datasets, names);

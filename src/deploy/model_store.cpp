@@ -45,7 +45,7 @@ std::vector<ReloadedModel> ModelStore::reload() {
   std::vector<ReloadedModel> results;
   for (const std::string& name : names()) {
     const std::shared_ptr<const ServedModel> old = current(name);
-    ReloadedModel result{.model = name, .version = old->version, .error = {}};
+    ReloadedModel result{.model = name, .version = old->version};
     try {
       if (sha256_of_file(old->spec.checkpoint) != old->sha256) {
         const std::shared_ptr<const ServedModel> loaded = load_served_model(old->spec, options_);

@@ -34,13 +34,14 @@ KvProjector projector_of(const std::string& path, const Checkpoint& checkpoint,
   return options.rank == 0 ? whole : whole.with_rank(options.rank);
 }
 
-int64_t opset_of(const KvProjector& projector, const OnnxExportOptions& options,
-                 CodeType code_type) {
+int64_t opset_of(const std::string& path, const KvProjector& projector,
+                 const OnnxExportOptions& options, CodeType code_type) {
   const bool has_fp8 = (options.fp8 && code_type == CodeType::kFloat8) ||
                        (!options.latent && has_fp8_nodes(projector));
   const int64_t first = has_fp8 ? kFirstFp8Opset : kFirstOpset;
   if (options.opset == 0) return first;
-  TORCH_CHECK(options.opset >= first, "expected opset ", first, " or later, got ", options.opset,
+  TORCH_CHECK(options.opset >= first, path, ": expected opset ", first, " or later, got ",
+              options.opset,
               has_fp8 ? ": the graph has FP8 numbers, which operators before 19 do not know" : "");
   return options.opset;
 }
@@ -158,7 +159,7 @@ ProjectorGraph make_projector_graph(const std::string& path, const OnnxExportOpt
   const Checkpoint checkpoint = load_checkpoint(path);
   const KvProjector projector = projector_of(path, checkpoint, options);
   ProjectorGraph result{
-      .builder = OnnxBuilder("projector", opset_of(projector, options, code_type)),
+      .builder = OnnxBuilder("projector", opset_of(path, projector, options, code_type)),
       .projector = projector,
       .checkpoint_sha256 = sha256_of_file(path)};
   OnnxBuilder& builder = result.builder;

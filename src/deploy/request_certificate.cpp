@@ -46,6 +46,7 @@ nlohmann::json certify_request(const RequestInput& input, const ServedModel& mod
   if (options.tokens > 0 && options.tokens < tokens) {
     rows = take_tokens(rows, sample_tokens(tokens, options.tokens));
   }
+  rows.decoded_MTW = rows.decoded_MTW.contiguous();
   const PacketCertificate certificate =
       options.of == "wire" ? certify_rows(rows)
                            : certify_rows(rows, model.projector.get(), [&](int64_t stream) {

@@ -79,7 +79,7 @@ RequestInput read_packet(const ServeRequest& request, const ServedTensor& input,
   view_input(request, input, {{"UINT8"}, {-1}});
   const PacketHeader header = read_packet_header(request, input.data);
   check_num_tokens(request, header.num_tokens, max_tokens);
-  RequestInput result{.position_offset = header.position_offset};
+  RequestInput result{.text_tokens = header.num_tokens, .position_offset = header.position_offset};
   if ((result.finding = find_unsupported(header, model))) return result;
   if (header.num_sinks + header.num_reread >= header.num_tokens) {
     refuse_request(request,
@@ -117,7 +117,7 @@ RequestInput read_codes(const ServeRequest& request, const ServedTensor& input,
   const int64_t tokens = codes_TF.size(0), streams = model.num_streams();
   check_num_tokens(request, tokens, max_tokens);
   const at::Tensor scales_TM = view_input(request, *scales, {{"FP32"}, {tokens, streams}});
-  RequestInput result{.rows_TF = at::empty({tokens, model.num_values()})};
+  RequestInput result{.rows_TF = at::empty({tokens, model.num_values()}), .text_tokens = tokens};
   // A row of a stream is a token of its own to the codec.
   const Fp8Layout layout{.tokens = static_cast<size_t>(tokens * streams),
                          .num_kv_heads = 1,
@@ -153,7 +153,7 @@ RequestInput read_features(const ServeRequest& request, const ServedTensor& inpu
   const at::Tensor values =
       view_input(request, input, {{"FP32", "FP16", "BF16"}, {-1, model.num_values()}});
   check_num_tokens(request, values.size(0), max_tokens);
-  return {.rows_TF = values.to(at::kFloat)};
+  return {.rows_TF = values.to(at::kFloat), .text_tokens = values.size(0)};
 }
 
 }  // namespace
@@ -185,12 +185,9 @@ RequestInput read_request_input(const ServeRequest& request, const ServedModel& 
                                 : read_features(request, *features, model, max_tokens);
   if (const ServedTensor* ids = find_input(request, "token_ids")) {
     const at::Tensor came = view_input(request, *ids, {{"INT32"}, {-1}});
-    check_num_tokens(request, came.size(0), max_tokens);
-    const auto expected =
-        result.num_tokens() + static_cast<int64_t>(result.sinks.size() + result.reread.size());
-    if (result.rows_TF.defined() && came.size(0) != expected) {
+    if (came.size(0) != result.text_tokens) {
       refuse_request(request, "input token_ids: expected one of each of the " +
-                                  std::to_string(expected) + " tokens, got " +
+                                  std::to_string(result.text_tokens) + " tokens, got " +
                                   std::to_string(came.size(0)));
     }
     result.token_ids = came.to(at::kLong);

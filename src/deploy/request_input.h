@@ -35,9 +35,9 @@ struct RequestInput {
                             ///< the request's bytes, which must outlive it
   std::optional<ReceivedCodes> codes = {};  ///< of FP8 alone
   std::vector<int32_t> sinks = {}, reread = {};
+  int64_t text_tokens = 0;  ///< sinks and re-read ones included
   uint64_t position_offset = 0;
-  at::Tensor token_ids =
-      {};  ///< int64 [tokens], sinks and re-read ones included; undefined: unknown
+  at::Tensor token_ids = {};                 ///< int64 [text_tokens]; undefined: unknown
   std::optional<GuardFinding> finding = {};  ///< why the numbers are not there
   int64_t num_tokens() const { return rows_TF.defined() ? rows_TF.size(0) : 0; }
 };

@@ -34,9 +34,9 @@ struct ServedReceiver {
 };
 
 struct ServedModel {
-  ModelSpec spec;
-  std::string sha256;   ///< of the checkpoint's file
-  std::string version;  ///< its first 12 digits
+  ModelSpec spec = {};
+  std::string sha256 = {};   ///< of the checkpoint's file
+  std::string version = {};  ///< its first 12 digits
   at::Device device = at::kCPU;
   std::shared_ptr<const KvProjector> projector = {};
   PacketId checkpoint_id = {}, geometry_id = {};

@@ -20,9 +20,9 @@
 namespace kvalign {
 
 struct ShadowRequest {
-  std::shared_ptr<const ServedModel> model;  ///< has a receiver
-  at::Tensor projected_RTD = {};             ///< of the tokens after the sinks
-  at::Tensor token_ids = {};                 ///< int64, of all tokens
+  std::shared_ptr<const ServedModel> model = {};  ///< has a receiver
+  at::Tensor projected_RTD = {};                  ///< of the tokens after the sinks
+  at::Tensor token_ids = {};                      ///< int64, of all tokens
   int64_t num_sinks = 0;
   RequestRecord record = {};  ///< of the request; the sink's is made from it
 };

@@ -16,6 +16,7 @@
 #include "label_values.h"
 #include "metrics.h"
 #include "recent.h"
+#include "series.h"
 #include "status.h"
 
 namespace kvalign {
@@ -59,13 +60,11 @@ struct Monitor::Impl {
     double total = 0;
     for (const auto& [name, seconds] : record.phase_seconds) {
       const std::string phase = phases.admit(name);
-      metrics.phase_seconds.Add({{"model", model}, {"phase", phase}}, second_buckets())
-          .Observe(seconds);
+      phase_seconds.at({model, phase}, second_buckets()).Observe(seconds);
       recent.seconds[phase].add(seconds);
       total += seconds;
     }
-    metrics.request_seconds.Add({{"model", model}, {"method", method}}, second_buckets())
-        .Observe(total);
+    request_seconds.at({model, method}, second_buckets()).Observe(total);
   }
 
   void count_certified(ModelMetrics& of_model, double error) {
@@ -114,6 +113,10 @@ struct Monitor::Impl {
       {"read", "queue", "decode", "guard", "project", "certify", "continue", "write"}, kRoom};
   const std::vector<std::string> names;
   Metrics metrics;
+  Series<Metrics::Counter, 5> requests{metrics.requests,
+                                       {"model", "method", "status", "outcome", "reason"}};
+  Series<Metrics::Histogram, 2> phase_seconds{metrics.phase_seconds, {"model", "phase"}};
+  Series<Metrics::Histogram, 2> request_seconds{metrics.request_seconds, {"model", "method"}};
   std::map<std::string, ModelMetrics> by_model;
   std::map<std::string, Watch> watches;
   Recent recent;
@@ -130,12 +133,9 @@ void Monitor::record(const RequestRecord& record) {
   const std::string model = all.models.admit(record.model);
   const std::string method = all.methods.admit(record.method);
   ++all.recent.requests;
-  all.metrics.requests
-      .Add({{"model", model},
-            {"method", method},
-            {"status", all.statuses.admit(std::to_string(record.status))},
-            {"outcome", record.outcome ? name_of(*record.outcome) : "none"},
-            {"reason", all.reasons.admit(record.reason)}})
+  all.requests
+      .at({model, method, all.statuses.admit(std::to_string(record.status)),
+           record.outcome ? name_of(*record.outcome) : "none", all.reasons.admit(record.reason)})
       .Increment();
   all.count_times(record, model, method);
   ModelMetrics& of_model = all.metrics_of(model);

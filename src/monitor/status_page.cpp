@@ -39,10 +39,11 @@ std::string body() {
 <p id="verdict-text">The page asks the server for its numbers; it needs JavaScript.</p></div>
 <dl class="tiles">
 )" + tile("requests", "Requests") +
-         tile("rate", "a second") + tile("in-flight", "in flight") + tile("queue", "Queue") +
-         tile("tokens", "Tokens of caches") + tile("generated", "Tokens written") +
-         tile("received", "Received") + tile("sent", "Sent") + tile("saturated", "FP8 saturated") +
-         tile("reloads", "Reloads") + "</dl>\n<section>\n<h2>Answers</h2>\n" +
+         tile("rate", "Requests a second") + tile("in-flight", "In flight") +
+         tile("queue", "Queue") + tile("tokens", "Tokens of caches") +
+         tile("generated", "Tokens written") + tile("received", "Received") + tile("sent", "Sent") +
+         tile("saturated", "FP8 saturated") + tile("reloads", "Reloads") +
+         "</dl>\n<section>\n<h2>Answers</h2>\n" +
          table("answers", "Since the server's start",
                "<th>Model, method</th><th>Status</th><th>Cache</th><th>Reason</th>"
                "<th>Requests</th><th>Share</th>") +

@@ -72,7 +72,10 @@ function showDrift(tests) {
 }
 
 function showErrors(status) {
-  const row = (name, of) => [name, count(of.requests), short(of.p50), short(of.p95), short(of.max)];
+  // JSON has no infinity: it is null, where there were requests.
+  const error = (of, x) => of.requests > 0 && x === null ? '∞' : short(x);
+  const row = (name, of) => [name, count(of.requests), error(of, of.p50), error(of, of.p95),
+    error(of, of.max)];
   fill('errors', [row('certified', status.errors.certified),
                   row('measured', status.errors.measured)], '');
   set('undefined-errors', count(status.undefined_errors));

@@ -13,6 +13,8 @@ namespace {
 
 // Weights begin at pages, so that they can be mapped, and small constants are not worth one.
 constexpr int64_t kPageBytes = 4096;
+// Half of what protobuf can write, which leaves room for the nodes.
+constexpr int64_t kMostInlineBytes = int64_t{1} << 30;
 
 // The first version of the file format that has all types of an opset
 // (https://github.com/onnx/onnx/blob/main/docs/Versioning.md).
@@ -129,6 +131,12 @@ void check(const OnnxGraph& graph, const OnnxFileOptions& options) {
         "write_onnx_model: expected data_name to be a file's name without a folder, got '" + name +
         "'");
   }
+  if (options.inline_bytes < 0 || options.inline_bytes > kMostInlineBytes) {
+    throw std::invalid_argument(
+        "write_onnx_model: expected inline_bytes of 0 to 1 GiB, since protobuf writes less than 2 "
+        "GiB, got " +
+        std::to_string(options.inline_bytes));
+  }
 }
 
 }  // namespace
@@ -152,12 +160,7 @@ OnnxFileSizes write_onnx_model(const std::string& path, const OnnxGraph& graph,
   DataFile data(path, options);
   set_constants(to, graph, options.inline_bytes, data);
 
-  std::string bytes;
-  if (!model.SerializeToString(&bytes)) {
-    throw std::invalid_argument(
-        "write_onnx_model: " + path +
-        " would be larger than protobuf's limit of 2 GiB. Lower inline_bytes");
-  }
+  const std::string bytes = model.SerializeAsString();
   data.commit();
   write_file_atomically(path, bytes);
   return {.model_bytes = static_cast<int64_t>(bytes.size()), .data_bytes = data.size()};

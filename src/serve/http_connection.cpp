@@ -86,6 +86,9 @@ HttpResponse HttpConnection::answer(HttpRequest& request, AccessLogEntry& entry,
     entry.target = request.head.target;
     is_in_step_ = !request.head.is_chunked && request.head.content_length == 0;
     const Route route = handlers.admit(request.head, record);
+    if (shared_.callbacks.in_flight && !record.method.empty()) {
+      request.in_flight = shared_.callbacks.in_flight();
+    }
     request.body = reader_.read_body(request.head, share);
     is_in_step_ = true;
     record.bytes_received = static_cast<int64_t>(request.body.size());

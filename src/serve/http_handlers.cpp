@@ -20,9 +20,10 @@ HttpResponse page(const std::function<std::string()>& make, const char* content_
   if (!make) throw ServeRefusal(404, "unknown_path", "HTTP: this server was not given that page");
   HttpResponse response = {.content_type = content_type, .body = make()};
   // The page is whole in itself: nothing that a stranger puts into a label may load or send.
-  response.headers.emplace_back("Content-Security-Policy",
-                                "default-src 'none'; style-src 'unsafe-inline'; script-src "
-                                "'unsafe-inline'; connect-src 'self'; img-src data:");
+  response.headers.emplace_back(
+      "Content-Security-Policy",
+      "default-src 'none'; style-src 'unsafe-inline'; script-src "
+      "'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'");
   return response;
 }
 
@@ -70,10 +71,10 @@ HttpResponse HttpHandlers::answer(const Route& route, HttpRequest& request,
       return generate_stream(route, request, entry);
     case Endpoint::kMetrics:
       return page(callbacks_.metrics, "text/plain; version=0.0.4; charset=utf-8");
-    case Endpoint::kStatusPage:
-      return page(callbacks_.status_page, "text/html; charset=utf-8");
     case Endpoint::kStatus:
       return page(callbacks_.status, "application/json");
+    case Endpoint::kStatusPage:
+      return page(callbacks_.status_page, "text/html; charset=utf-8");
   }
   throw std::logic_error("an endpoint without an answer");
 }

@@ -89,7 +89,7 @@ HttpResponse HttpHandlers::infer(const Route& route, HttpRequest& request,
 
 ServeRequest HttpHandlers::generate_request(const Route& route, HttpRequest& request,
                                             AccessLogEntry& entry) const {
-  ServeRequest parsed = parse_generate(request.body, options_.max_tokens, limits_);
+  ServeRequest parsed = parse_generate(request.body, limits_);
   std::string().swap(request.body);
   entry.id = parsed.id;
   parsed.model = route.model;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,7 @@ struct HttpRequest {
   std::string body = {};
   Deadline deadline = {};  ///< for the answer
   std::function<bool()> client_is_gone = {};
+  std::shared_ptr<void> in_flight = {};  ///< ends with the request
 };
 
 /// Writes a part of a body; false where nobody reads any more.

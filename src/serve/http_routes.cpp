@@ -69,8 +69,8 @@ Route route_of_model(const std::vector<std::string>& parts) {
 
 Route route_of(const std::vector<std::string>& parts) {
   if (parts == std::vector<std::string>{""}) return {Endpoint::kStatusPage};
-  if (parts == std::vector<std::string>{"status"}) return {Endpoint::kStatus};
   if (parts == std::vector<std::string>{"metrics"}) return {Endpoint::kMetrics};
+  if (parts == std::vector<std::string>{"status"}) return {Endpoint::kStatus};
   if (parts == std::vector<std::string>{"v2"}) return {Endpoint::kServer};
   if (parts == std::vector<std::string>{"v2", "health", "live"}) return {Endpoint::kLive};
   if (parts == std::vector<std::string>{"v2", "health", "ready"}) return {Endpoint::kReady};

@@ -16,8 +16,8 @@ enum class Endpoint {
   kGenerate,        ///< POST .../generate
   kGenerateStream,  ///< POST .../generate_stream
   kMetrics,         ///< GET /metrics
-  kStatusPage,      ///< GET /
   kStatus,          ///< GET /status
+  kStatusPage,      ///< GET /
 };
 
 struct Route {

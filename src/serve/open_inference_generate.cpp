@@ -40,20 +40,15 @@ json named(const std::string& model, const std::string& version, const std::stri
 
 }  // namespace
 
-ServeRequest parse_generate(std::string_view body, int64_t max_tokens,
-                            const OpenInferenceLimits& limits) {
+ServeRequest parse_generate(std::string_view body, const OpenInferenceLimits& limits) {
   const json parsed = parse_object(body, limits.max_json_bytes, "generate");
   check_members(parsed, {"packet", "id", "parameters"}, "generate");
   ServeRequest request;
   if (parsed.contains("id")) request.id = string_member(parsed, "id", "generate");
   request.parameters = parameters_of(parsed, "generate");
-  const int64_t wanted =
-      count_parameter(request.parameters, "max_tokens", "generate").value_or(max_tokens);
-  if (wanted < 1 || wanted > max_tokens) {
-    refuse("generate: expected a max_tokens from 1 to " + std::to_string(max_tokens) +
-           ", this server's limit, got " + std::to_string(wanted));
+  if (count_parameter(request.parameters, "max_tokens", "generate") == 0) {
+    refuse("generate: expected a max_tokens of 1 or more, got 0");
   }
-  request.parameters["max_tokens"] = wanted;
   request.inputs.push_back(packet_of(parsed));
   return request;
 }

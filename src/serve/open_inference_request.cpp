@@ -13,9 +13,20 @@ using namespace open_inference;
 
 constexpr size_t kMostTensors = 64;
 
+// "inputs[3]", and "inputs[3] "name"" once the name is known.
+std::string element(const char* list, size_t index) {
+  return std::string(list) + "[" + std::to_string(index) + "]";
+}
+std::string element(const std::string& unnamed, const std::string& name) {
+  return unnamed + " " + brief(name);
+}
+
 std::string shape_text(const ServedTensor& tensor) {
   std::string text;
-  for (const int64_t size : tensor.shape) text += (text.empty() ? "" : ",") + std::to_string(size);
+  for (const int64_t size : tensor.shape) {
+    text += text.empty() ? "" : ",";
+    text += std::to_string(size);
+  }
   return tensor.datatype + " [" + text + "]";
 }
 
@@ -25,11 +36,11 @@ class InputReader {
   explicit InputReader(std::string_view binary) : binary_(binary), size_(binary.size()) {}
 
   ServedTensor read(const nlohmann::json& json, size_t index) {
-    std::string where = "inputs[" + std::to_string(index) + "]";
+    std::string where = element("inputs", index);
     if (!json.is_object()) refuse(where + ": expected an object, got " + brief(json));
     ServedTensor tensor;
     tensor.name = string_member(json, "name", where);
-    where += " " + brief(tensor.name);
+    where = element(where, tensor.name);
     check_members(json, {"name", "shape", "datatype", "parameters", "data"}, where);
     if (!names_.insert(tensor.name).second) refuse(where + ": the name comes twice");
     tensor.datatype = string_member(json, "datatype", where);
@@ -78,10 +89,10 @@ class InputReader {
 void read_outputs(const nlohmann::json& json, InferCall& call) {
   if (!json.contains("outputs")) return;
   for (const nlohmann::json& output : array_member(json, "outputs", kMostTensors, "infer")) {
-    std::string where = "outputs[" + std::to_string(call.request.outputs.size()) + "]";
+    std::string where = element("outputs", call.request.outputs.size());
     if (!output.is_object()) refuse(where + ": expected an object, got " + brief(output));
     const std::string name = string_member(output, "name", where);
-    where += " " + brief(name);
+    where = element(where, name);
     check_members(output, {"name", "parameters"}, where);
     const std::vector<std::string>& names = call.request.outputs;
     if (std::find(names.begin(), names.end(), name) != names.end()) {

@@ -28,8 +28,6 @@ void describe_sizes(OptionVisitor& visitor, ServeOptions& options) {
                 options.max_buffered_bytes);
   visitor.field({"max_json_bytes", "JSON of a request, without its binary tensors", 1},
                 options.max_json_bytes);
-  visitor.field({"max_tokens", "tokens that a generation writes, and where it does not ask", 1},
-                options.max_tokens);
 }
 
 void describe_times(OptionVisitor& visitor, ServeOptions& options) {

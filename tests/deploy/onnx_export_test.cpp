@@ -195,6 +195,22 @@ TEST_F(OnnxExportTest, TheFirstOpsetThatSufficesIsTaken) {
   EXPECT_EQ(opset(latents, {.latent = true}), 17);
 }
 
+TEST_F(OnnxExportTest, LargeWeightsAreBesideTheModel) {
+  KVALIGN_SKIP_WITHOUT_PYTHON();
+  const ProjectorOptions options = {.kind = "mlp", .norm = "none", .hidden_size = 600'000};
+  const std::string checkpoint = save("large", options, /*is_flat=*/true);
+  const OnnxExport exported = add("large", checkpoint, {});
+  // 600,000 x (12 + 1 + 20) floats.
+  EXPECT_GT(exported.sizes.data_bytes, 79'000'000);
+  EXPECT_LT(exported.sizes.model_bytes, 10'000);
+  EXPECT_EQ(std::filesystem::file_size(exported.model + "." +
+                                       sha256_of_file(checkpoint).substr(0, 12) + ".data"),
+            static_cast<size_t>(exported.sizes.data_bytes));
+  // Sums of 600,000 products: at most 600,000 * 2^-24 of the sum of magnitudes, far less in
+  // practice.
+  EXPECT_EQ(check_onnx(models(), "1e-3"), 0);
+}
+
 TEST_F(OnnxExportTest, SaysWhatGoesInAndWhereItComesFrom) {
   KVALIGN_SKIP_WITHOUT_PYTHON();
   const std::string checkpoint = save("linear", {});

@@ -125,6 +125,8 @@ class Page(unittest.TestCase):
                          [phase["phase"] for phase in status["phases"]])
         for row, phase in zip(shown.rows["phases"], status["phases"]):
             self.assertAlmostEqual(self.seconds(row[2]), phase["p50"], delta=0.006 * phase["p50"])
+        self.assertIsNone(status["errors"]["certified"]["max"])
+        self.assertEqual([row[0::4] for row in shown.rows["errors"]], [["certified", "∞"], ["measured", "∞"]])
         self.assertIn("svg", shown.tags)
         self.assertNotIn("plot-figure", shown.hidden)
         row, = shown.rows["drift"]

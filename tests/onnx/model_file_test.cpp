@@ -96,6 +96,11 @@ TEST_F(OnnxModelFileTest, RefusesWhatNobodyCouldRead) {
     EXPECT_THROWS_WITH(write_onnx_model(path, graph(), {.data_name = name}),
                        "a file's name without a folder");
   }
+  for (const int64_t bytes : {int64_t{-1}, (int64_t{1} << 30) + 1}) {
+    EXPECT_THROWS_WITH(
+        write_onnx_model(path, graph(), {.data_name = "data", .inline_bytes = bytes}),
+        "inline_bytes of 0 to 1 GiB");
+  }
   EXPECT_THROWS_WITH(
       write_onnx_model(folder_.file("none/model.onnx"), graph(), {.data_name = "data"}),
       "Does its folder exist?");

@@ -16,8 +16,8 @@ namespace kvalign::testing {
 // Model "fixed", version "1". `infer` multiplies `features` FP32 [tokens, 2] by a fixed 2 x 3
 // matrix into `cache` FP32 [tokens, 3], and gives `codes` UINT8 back as they came. Parameters:
 // "sleep_ms", "outcome" ("fallback_reprefill", "unsupported"), "refuse" ("busy", "deadline"),
-// "fail" (true). `generate` writes "piece0 piece1 ...": max_tokens of them, with "sleep_ms" before
-// each.
+// "fail" (true). `generate` writes "piece0 piece1 ...": `max_tokens` of them, else a million, with
+// "sleep_ms" before each.
 class FakeService : public InferenceService {
  public:
   bool ready() const override { return is_ready; }
@@ -55,7 +55,7 @@ class FakeService : public InferenceService {
     check_model(request.model, request.version);
     if (request.parameters.contains("refuse")) obey(request);
     ServeResponse response = answered(request);
-    const int64_t count = request.parameters.at("max_tokens").get<int64_t>();
+    const int64_t count = request.parameters.value("max_tokens", int64_t{1000000});
     for (int64_t i = 0; i < count; ++i) {
       if (request.parameters.contains("sleep_ms")) obey(request);
       if (!sink({"piece" + std::to_string(i) + " ", i})) break;

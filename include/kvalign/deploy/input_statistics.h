@@ -18,9 +18,9 @@
 namespace kvalign {
 
 struct InputStatistics {
-  at::Tensor mean_F, scale_F;    ///< float32, on the CPU
-  double largest_token_rms = 1;  ///< of the training tokens' standardised numbers
-  std::string checkpoint;        ///< SHA-256 of the file
+  at::Tensor mean_F = {}, scale_F = {};  ///< float32, on the CPU
+  double largest_token_rms = 1;          ///< of the training tokens' standardised numbers
+  std::string checkpoint = {};           ///< SHA-256 of the file
 };
 
 /// Root mean square of each token's standardised numbers. rows_TF: float32. float32 [T]; NaN or
@@ -34,8 +34,8 @@ KVALIGN_API double drift_score(const at::Tensor& rms_T);
 /// Of the recipe's training sequences, as the sender sends them to this checkpoint, and the scores
 /// of its held-out ones (validation and test), ascending.
 struct ServingReference {
-  InputStatistics statistics;
-  std::vector<double> drift_scores;
+  InputStatistics statistics = {};
+  std::vector<double> drift_scores = {};
 };
 
 /// Throws std::runtime_error as load_checkpoint, and where the recipe's dataset or split is not the

@@ -17,10 +17,10 @@ namespace kvalign {
 
 /// What became of one model in a reload.
 struct ReloadedModel {
-  std::string model;
-  std::string version;  ///< that answers from now on
+  std::string model = {};
+  std::string version = {};  ///< that answers from now on
   bool replaced = false;
-  std::string error;  ///< why the earlier version stays; empty where nothing went wrong
+  std::string error = {};  ///< why the earlier version stays; empty where nothing went wrong
 };
 
 /// Beside what InferenceService says:

@@ -50,25 +50,26 @@ struct KVALIGN_API ShadowOptions {
 };
 
 struct KVALIGN_API ModelServiceOptions {
-  std::vector<std::string> models;      ///< name=checkpoint, or a path, named by its folder
-  std::vector<std::string> receivers;   ///< name=Hugging Face folder, of those that generate
-  std::vector<std::string> datasets;    ///< name=folder of the dataset it was trained on
-  std::vector<std::string> statistics;  ///< name=file of measure_input_statistics
-  std::string device = "auto";          ///< auto, cpu, cuda or cuda:N
+  std::vector<std::string> models = {};      ///< name=checkpoint, or a path, named by its folder
+  std::vector<std::string> receivers = {};   ///< name=Hugging Face folder, of those that generate
+  std::vector<std::string> datasets = {};    ///< name=folder of the dataset it was trained on
+  std::vector<std::string> statistics = {};  ///< name=file of measure_input_statistics
+  std::string device = "auto";               ///< auto, cpu, cuda or cuda:N
   int64_t threads = 1;  ///< of the CPU; 0: LibTorch's choice. Set by the tool, not the library
   int64_t max_tokens = 8192;  ///< of a request's cache
-  BatchOptions batch;
-  GuardOptions guard;
-  RequestCertificateOptions certificate;
-  GenerateOptions generate;
-  ShadowOptions shadow;
+  BatchOptions batch = {};
+  GuardOptions guard = {};
+  RequestCertificateOptions certificate = {};
+  GenerateOptions generate = {};
+  ShadowOptions shadow = {};
   void describe(OptionVisitor& visitor);
 };
 
 /// One model of the options.
 struct ModelSpec {
-  std::string name, checkpoint;                    ///< a path
-  std::string receiver, dataset, statistics = {};  ///< paths; empty where not given
+  std::string name = {};
+  std::string checkpoint = {};                               ///< a path
+  std::string receiver = {}, dataset = {}, statistics = {};  ///< paths; empty where not given
 };
 
 /// One a model, in order. Throws std::invalid_argument for a name that is empty, has characters

@@ -11,11 +11,11 @@
 namespace kvalign {
 
 struct OnnxFileOptions {
-  /// Name of the second file, in the same folder; a name of its contents' own lets a reader of the
-  /// former model finish with the former weights.
+  /// Name of the second file, in the same folder and without one; a name of its contents' own lets
+  /// a reader of the former model finish with the former weights.
   std::string data_name;
-  /// Up to this many bytes of constants stay in the model.
-  int64_t inline_bytes = int64_t{256} << 20;
+  /// Up to this many bytes of constants stay in the model; at most 1 GiB.
+  int64_t inline_bytes = int64_t{64} << 20;
 };
 
 struct OnnxFileSizes {
@@ -24,8 +24,8 @@ struct OnnxFileSizes {
 };
 
 /// Each file appears whole or not at all (core/files.h), the model last. Throws
-/// std::invalid_argument for a graph without output and a data_name that is not a file's name
-/// alone, and std::runtime_error where the disk refuses.
+/// std::invalid_argument for a graph without output and options that break these rules, and
+/// std::runtime_error where the disk refuses.
 KVALIGN_API OnnxFileSizes write_onnx_model(const std::string& path, const OnnxGraph& graph,
                                            const OnnxFileOptions& options);
 

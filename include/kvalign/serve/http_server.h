@@ -6,8 +6,7 @@
 //   POST /v2/models/M[/versions/V]/infer             tensors -> the receiver's cache
 //   POST /v2/models/M[/versions/V]/generate          a packet -> text that the receiver writes
 //   POST /v2/models/M[/versions/V]/generate_stream   the same, piece by piece (server-sent events)
-//   GET  /metrics  /  /status                what the callbacks give: Prometheus text, a status
-//   page, and its numbers as JSON
+//   GET  /metrics  /status  /   what callbacks give: Prometheus text, JSON, a status page
 //
 // Where the guard refuses a cache (`fallback_reprefill`) or nothing can use it (`unsupported`), the
 // request has still been answered: 200 with no outputs, outcome and reason in the parameters, since
@@ -15,7 +14,7 @@
 // has the protocol's {"error": text}: 400 (the request), 401, 404, 405, 408 (too slow), 411, 413,
 // 414, 415, 417, 431, 500, 503 with Retry-After (try again), 504 (deadline).
 //
-// A token, where one is set, is asked for everywhere but for health, also for /metrics and /: they
+// A token, where one is set, is asked for everywhere but for health, also for the last line's: they
 // tell of the traffic of others.
 #pragma once
 
@@ -49,9 +48,11 @@ struct HttpCallbacks {
   /// 499, reason "client_gone": the client left within a stream. Phases here: "read", "write".
   std::function<void(const RequestRecord&)> on_request = {};
   std::function<void(const AccessLogEntry&)> on_access = {};
+  /// What it returns is held while a request to a model is being answered.
+  std::function<std::shared_ptr<void>()> in_flight = {};
   std::function<std::string()> metrics = {};
+  std::function<std::string()> status = {};
   std::function<std::string()> status_page = {};
-  std::function<std::string()> status = {};  ///< the JSON that the page asks for
 };
 
 class KVALIGN_API HttpServer {

@@ -52,10 +52,9 @@ KVALIGN_API OpenInferenceBody write_infer_response(const ServeResponse& response
                                                    const InferCall& call);
 
 /// Reads the body of Triton's `generate`: {"packet": base64, "id"?, "parameters"?}. The packet
-/// becomes the input `packet`, UINT8 [bytes]. `max_tokens` of the parameters is at most
-/// `max_tokens`, and is set to it where none came. Throws ServeRefusal (400, 413).
-KVALIGN_API ServeRequest parse_generate(std::string_view body, int64_t max_tokens,
-                                        const OpenInferenceLimits& limits);
+/// becomes the input `packet`, UINT8 [bytes]; `max_tokens` of the parameters, where it is there, is
+/// a count. Throws ServeRefusal (400, 413).
+KVALIGN_API ServeRequest parse_generate(std::string_view body, const OpenInferenceLimits& limits);
 
 /// {"model_name", "model_version", "id"?, "text_output", "outcome", "reason", "certificate"}.
 KVALIGN_API std::string write_generate_response(const ServeResponse& response,

@@ -17,7 +17,6 @@ struct KVALIGN_API ServeOptions {
   int64_t max_body_bytes = int64_t{64} << 20;
   int64_t max_buffered_bytes = int64_t{1} << 30;
   int64_t max_json_bytes = int64_t{4} << 20;
-  int64_t max_tokens = 256;
   double head_seconds = 5;
   double body_seconds = 30;
   double write_seconds = 30;
@@ -26,8 +25,8 @@ struct KVALIGN_API ServeOptions {
   int64_t keep_alive_requests = 100000;
   int64_t retry_after_seconds = 1;
   double drain_seconds = 30;
-  std::string token_file;
-  std::string tls_certificate, tls_key;
+  std::string token_file = {};
+  std::string tls_certificate = {}, tls_key = {};
 
   void describe(OptionVisitor& visitor);
 };
