@@ -1,8 +1,4 @@
-// See load_client.h. Words for queries without an answer that could be used, beside HTTP's status:
-//   unreachable  no connection        malformed   status 200, but not what the protocol demands
-//   timeout      no byte in time      mismatched  the answer to another query
-//   lost         the connection ended before the answer did
-//   failed       a stream of text that ended with an error
+// See load_client.h.
 #include "load_client.h"
 
 #include <algorithm>

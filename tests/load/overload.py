@@ -19,6 +19,7 @@ import served  # noqa: E402
 QUERY = ["input=codes", "tokens=[64]", "warmup_queries=0"]
 CONNECTIONS = 48
 QUEUE = 8
+CAPACITY_QUERIES = 200
 
 
 def failures(figures, queries, logged, counted):
@@ -51,7 +52,9 @@ def json_lines(path):
 
 
 def overload(server, seconds, factor, log):
-    capacity = served.load(server, "scenario=offline", "queries=100", "connections=4", *QUERY)["queries_per_second"]
+    # As many at once as may wait: the fullest batches without a refusal.
+    alone = served.load(server, "scenario=offline", f"queries={CAPACITY_QUERIES}", f"connections={QUEUE}", *QUERY)
+    capacity = alone["queries_per_second"]
     rate = factor * capacity
     before, first_sample = server.requests_by_status(), len(server.samples)
     figures = served.load(server, "scenario=server", "seed=2", f"queries={max(100, int(rate * seconds))}",
@@ -59,11 +62,13 @@ def overload(server, seconds, factor, log):
     queries = json_lines(log)
     counted = server.counted_since(before, len(queries))
     resident = [sample["resident_mib"] for sample in server.samples[first_sample:]]
-    return {"capacity_per_second": capacity, "sent_per_second": len(queries) / max(query["sent"] for query in queries),
-            "answered": figures["answered"], "errors": figures["errors"], "seconds": figures["seconds"],
+    sent = len(queries) / max(query["sent"] for query in queries)
+    return {"capacity_per_second": capacity, "sent_per_second": sent, "times_capacity": sent / capacity,
+            "times_answered": len(queries) / figures["answered"], "answered": figures["answered"],
+            "errors": figures["errors"], "seconds": figures["seconds"],
             "answered_per_second": figures["queries_per_second"], "latency_ms": figures["latency_ms"],
-            "send_delay_ms": figures["send_delay_ms"], "server_counted": counted, "growth_mib": served.growth(resident),
-            "resident_mib": max(resident),
+            "send_delay_ms": figures["send_delay_ms"], "server_counted": counted,
+            "growth_mib": served.growth(resident), "resident_mib": max(resident),
             "exit_code": server.stop(),
             "failures": list(failures(figures, queries, json_lines(server.access_log), counted))}
 

@@ -14,7 +14,12 @@
 
 namespace kvalign {
 
-/// Times are seconds since the run began.
+/// Times are seconds since the run began. `error` is empty where the query was answered, HTTP's
+/// status where that is not 200, and else one of
+///   unreachable  no connection        malformed   status 200, but not what the protocol demands
+///   timeout      no byte in time      mismatched  the answer to another query
+///   lost         the connection ended before the answer did
+///   failed       a stream of text that ended with an error
 struct LoadQuery {
   std::string id = {};
   double scheduled = 0;  ///< when it arrived; latency counts from here, whenever it was sent
@@ -22,7 +27,7 @@ struct LoadQuery {
   double done = 0;
   std::vector<double> pieces = {};  ///< when each piece of text came
   int status = 0;                   ///< of HTTP; 0 without an answer
-  std::string error = {};           ///< empty where answered, else a word: see load_client.cpp
+  std::string error = {};           ///< see above
   std::string outcome = {};         ///< "applied", ...; empty where the server says none
   bool retry_after = false;         ///< the answer says when to come back
   int64_t tokens = 0;               ///< that it sent
