@@ -27,7 +27,7 @@ tokenise_wheels=(tokenizers==0.22.2 jinja2==3.1.6)
 classifier_wheels=(scikit-learn==1.9.1)
 # What exported models are checked with, and the client that the server is tried with; onnx also carries the
 # format's own definition (onnx.proto), which the build reads.
-serving_wheels=(onnx==1.23.2 onnxruntime==1.32.0 'tritonclient[http]==2.73.0')
+serving_wheels=(onnx==1.23.2 onnxruntime==1.32.0 'tritonclient[http,grpc]==2.73.0')
 venv_wheels=("${oracle_wheels[@]}" "${tokenise_wheels[@]}" "${classifier_wheels[@]}"
   "${serving_wheels[@]}")
 
