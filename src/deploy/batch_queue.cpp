@@ -1,4 +1,4 @@
-// One mutex, one thread: at most one batch runs at a time. See batch_queue.h.
+// One mutex; at most one batch runs at a time. See batch_queue.h.
 #include "batch_queue.h"
 
 #include <algorithm>
@@ -62,7 +62,11 @@ void BatchQueue::submit(BatchJob& job, Expected& expected) {
   job.state_ = BatchJob::State::kWaiting;
   job.arrived_ = BatchJob::Clock::now();
   waiting_.push_back(&job);
-  changed_.notify_one();
+  if (options_.callers_run && !running_ && expected_ == 0 && waiting_.size() == 1) {
+    run_next(lock);
+  } else {
+    changed_.notify_one();
+  }
   const auto is_done = [&] { return job.state_ == BatchJob::State::kDone; };
   const bool has_deadline = job.deadline != BatchJob::Clock::time_point{};
   if (has_deadline && !done_.wait_until(lock, job.deadline, is_done)) {
@@ -107,30 +111,37 @@ std::vector<BatchJob*> BatchQueue::take() {
   return batch;
 }
 
+// Takes a batch and runs it, without the lock.
+void BatchQueue::run_next(std::unique_lock<std::mutex>& lock) {
+  const std::vector<BatchJob*> batch = take();
+  running_ = true;
+  lock.unlock();
+  std::exception_ptr error;
+  try {
+    run_(batch);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  lock.lock();
+  running_ = false;
+  for (BatchJob* job : batch) {
+    job->error = error;
+    job->state_ = BatchJob::State::kDone;
+  }
+  done_.notify_all();
+  changed_.notify_one();
+}
+
 void BatchQueue::loop() {
   std::unique_lock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [&] { return stopped_ || !waiting_.empty(); });
+    changed_.wait(lock, [&] { return !running_ && (stopped_ || !waiting_.empty()); });
     if (waiting_.empty()) return;
     const auto until = waiting_.front()->arrived_ + options_.wait;
     changed_.wait_until(lock, until, [&] {
       return waiting_.empty() || stopped_ || expected_ == 0 || is_full(*waiting_.front());
     });
-    if (waiting_.empty()) continue;  // its caller has left
-    const std::vector<BatchJob*> batch = take();
-    lock.unlock();
-    std::exception_ptr error;
-    try {
-      run_(batch);
-    } catch (...) {
-      error = std::current_exception();
-    }
-    lock.lock();
-    for (BatchJob* job : batch) {
-      job->error = error;
-      job->state_ = BatchJob::State::kDone;
-    }
-    done_.notify_all();
+    if (!running_ && !waiting_.empty()) run_next(lock);
   }
 }
 

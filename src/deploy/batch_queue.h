@@ -1,4 +1,4 @@
-// A bounded queue of requests that are run in batches by one thread. Private to deploy/.
+// A bounded queue of requests that are run in batches, one after the other. Private to deploy/.
 // It knows tokens, groups and time; what a batch does is its owner's.
 #pragma once
 
@@ -18,6 +18,9 @@ struct BatchQueueOptions {
   int64_t max_tokens = 1024;                   // of a batch; a longer job is run alone
   std::chrono::steady_clock::duration wait{};  // for jobs that are expected
   int64_t max_jobs = 64;                       // that may wait
+  // A caller that finds nobody waiting, expected or running runs its job itself: two switches of
+  // threads fewer. Not where each thread that computes would get helpers of its own.
+  bool callers_run = false;
 };
 
 // What one caller waits for. It derives from this and knows its results; run() of the queue writes
@@ -46,7 +49,8 @@ struct BatchJob {
 
 class BatchQueue {
  public:
-  // Called from the queue's thread with jobs of one group, in the order of their arrival.
+  // Called with jobs of one group, in the order of their arrival, from the queue's thread or a
+  // caller's; never twice at once.
   using Run = std::function<void(const std::vector<BatchJob*>&)>;
 
   BatchQueue(const BatchQueueOptions& options, Run run);
@@ -81,6 +85,7 @@ class BatchQueue {
   void loop();
   bool is_full(const BatchJob& first) const;
   std::vector<BatchJob*> take();
+  void run_next(std::unique_lock<std::mutex>& lock);
 
   const BatchQueueOptions options_;
   const Run run_;
@@ -89,6 +94,7 @@ class BatchQueue {
   std::condition_variable done_;     // for callers
   std::deque<BatchJob*> waiting_;
   int64_t expected_ = 0;
+  bool running_ = false;
   bool stopped_ = false;
   std::thread thread_;
 };

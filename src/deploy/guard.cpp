@@ -4,6 +4,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
+#include <span>
 #include <sstream>
 
 #include "kvalign/format/fp8.h"
@@ -14,13 +16,20 @@ namespace {
 
 // A parameter of the request that names what its sender is, against what the dataset says.
 std::optional<GuardFinding> compare_parameter(const ServeRequest& request, const char* parameter,
-                                              const std::string& expected, const char* label) {
+                                              const std::optional<DatasetIndex>& dataset,
+                                              std::string DatasetSide::*member, const char* label) {
   const auto found = request.parameters.find(parameter);
   if (found == request.parameters.end()) return std::nullopt;
   if (!found->is_string()) {
     refuse_request(request, std::string("parameter ") + parameter + ": expected a string, got " +
                                 found->dump());
   }
+  if (!dataset) {
+    refuse_request(request, std::string("parameter ") + parameter +
+                                ": expected a model whose dataset is known, to compare it with. "
+                                "Name the dataset in the service's options, or leave it out");
+  }
+  const std::string& expected = dataset->sender.*member;
   if (*found == expected) return std::nullopt;
   return GuardFinding{
       CacheOutcome::kUnsupported, label,
@@ -45,16 +54,23 @@ std::optional<GuardFinding> check_saturation(const ReceivedCodes& codes,
 }
 
 // norm_T: of a token's standardised numbers where there are statistics, else of those themselves.
-std::optional<GuardFinding> check_norms(const at::Tensor& norm_T, const ServedModel& model,
-                                        const GuardOptions& options) {
-  const auto [largest, token] = norm_T.max(0);
+GuardFinding check_norms(const at::Tensor& norm_T, const ServedModel& model,
+                         const GuardOptions& options) {
+  const std::span<const float> norms(norm_T.const_data_ptr<float>(),
+                                     static_cast<size_t>(norm_T.numel()));
+  const auto bad =
+      std::find_if(norms.begin(), norms.end(), [](float norm) { return !std::isfinite(norm); });
+  if (bad != norms.end()) {
+    return fall_back("not_finite", "expected finite numbers, got NaN or infinity at token ",
+                     bad - norms.begin());
+  }
+  const auto largest = std::max_element(norms.begin(), norms.end());
   const double unit = model.statistics ? model.statistics->largest_token_rms : 1;
   const double limit = model.statistics ? options.max_norm : options.max_raw_norm;
-  const double norm = largest.item<double>() / unit;
-  if (limit == 0 || norm <= limit) return std::nullopt;
+  if (limit == 0 || *largest / unit <= limit) return {};
   return fall_back("norm", "expected tokens of norm at most ", limit,
-                   model.statistics ? " times the largest in training, got " : ", got ", norm,
-                   " at token ", token.item<int64_t>());
+                   model.statistics ? " times the largest in training, got " : ", got ",
+                   *largest / unit, " at token ", largest - norms.begin());
 }
 
 }  // namespace
@@ -70,16 +86,13 @@ int64_t num_saturated(const ReceivedCodes& codes) {
 
 GuardFinding inspect(const ServeRequest& request, const RequestInput& input,
                      const ServedModel& model, const GuardOptions& options, RequestRecord& record) {
-  if (model.dataset) {
-    const DatasetSide& sender = model.dataset->sender;
-    if (const auto finding =
-            compare_parameter(request, "tokenizer_sha256", sender.tokenizer_sha256, "tokenizer")) {
-      return *finding;
-    }
-    if (const auto finding =
-            compare_parameter(request, "sender_revision", sender.revision, "revision")) {
-      return *finding;
-    }
+  if (const auto finding = compare_parameter(request, "tokenizer_sha256", model.dataset,
+                                             &DatasetSide::tokenizer_sha256, "tokenizer")) {
+    return *finding;
+  }
+  if (const auto finding = compare_parameter(request, "sender_revision", model.dataset,
+                                             &DatasetSide::revision, "revision")) {
+    return *finding;
   }
   if (input.finding) return *input.finding;
   if (input.codes) {
@@ -87,12 +100,9 @@ GuardFinding inspect(const ServeRequest& request, const RequestInput& input,
   }
   const at::Tensor norm_T = model.statistics ? token_rms(*model.statistics, input.rows_TF)
                                              : at::linalg_vector_norm(input.rows_TF, 2, {1});
-  if (!norm_T.isfinite().all().item<bool>()) {
-    const int64_t token = norm_T.isfinite().logical_not().nonzero()[0].item<int64_t>();
-    return fall_back("not_finite", "expected finite numbers, got NaN or infinity at token ", token);
-  }
-  if (model.statistics) record.drift_score = drift_score(norm_T);
-  return check_norms(norm_T, model, options).value_or(GuardFinding{});
+  const GuardFinding finding = check_norms(norm_T, model, options);
+  if (model.statistics && finding.label != "not_finite") record.drift_score = drift_score(norm_T);
+  return finding;
 }
 
 }  // namespace kvalign

@@ -1,10 +1,11 @@
 // A request's way: read, guard, queue, project, certify, and, for text, continue. Each request is
-// prepared and answered by its own thread; one thread projects. See the header.
+// prepared and answered by its own thread; one batch is projected at a time. See the header.
 //
 // Shapes:  T tokens   F numbers of a token   R receiver streams   D receiver width
 #include "kvalign/deploy/model_service.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/util/ParallelGuard.h>
 
 #include <algorithm>
@@ -94,7 +95,8 @@ class ServiceOfModels final : public ModelService {
         queue_({.max_tokens = options.batch.max_tokens,
                 .wait = std::chrono::duration_cast<BatchJob::Clock::duration>(
                     std::chrono::duration<double, std::milli>(options.batch.wait_ms)),
-                .max_jobs = options.batch.queue_requests},
+                .max_jobs = options.batch.queue_requests,
+                .callers_run = at::get_num_threads() == 1},
                project_batch) {}
   ~ServiceOfModels() override { stop(); }
 

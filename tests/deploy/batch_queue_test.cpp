@@ -188,6 +188,48 @@ TEST(BatchQueueTest, WaitsForExpectedJobsAlone) {
   EXPECT_EQ(sizes, (std::vector<size_t>{1, 2, 1}));
 }
 
+TEST(BatchQueueTest, ACallerRunsItsJobWhereNobodyElseIs) {
+  std::vector<std::thread::id> threads;
+  BatchQueue queue({.callers_run = true}, [&](const std::vector<BatchJob*>&) {
+    threads.push_back(std::this_thread::get_id());
+  });
+  NumberedJob first_job(0), second_job(1);
+  {
+    BatchQueue::Expected expected(queue);
+    queue.submit(first_job, expected);
+  }
+  const BatchQueue::Expected another(queue);
+  BatchQueue::Expected expected(queue);
+  queue.submit(second_job, expected);
+  ASSERT_EQ(threads.size(), 2u);
+  EXPECT_EQ(threads[0], std::this_thread::get_id());
+  EXPECT_NE(threads[1], std::this_thread::get_id());
+}
+
+TEST(BatchQueueTest, RunsOneBatchAtATime) {
+  std::atomic<int> running = 0, at_once = 0, jobs = 0;
+  BatchQueue queue({.max_tokens = 4, .callers_run = true},
+                   [&](const std::vector<BatchJob*>& batch) {
+                     at_once = std::max<int>(at_once, ++running);
+                     std::this_thread::yield();
+                     jobs += static_cast<int>(batch.size());
+                     --running;
+                   });
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 8; ++caller) {
+    callers.emplace_back([&] {
+      for (int turn = 0; turn < 500; ++turn) {
+        NumberedJob job(turn);
+        BatchQueue::Expected expected(queue);
+        queue.submit(job, expected);
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(at_once, 1);
+  EXPECT_EQ(jobs, 8 * 500);
+}
+
 TEST(BatchQueueTest, PassesErrorsOnAndGoesOn) {
   int runs = 0;
   BatchQueue queue({}, [&](const std::vector<BatchJob*>&) {

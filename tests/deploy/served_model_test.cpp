@@ -98,6 +98,18 @@ TEST_F(ServedModelTest, RefusesStatisticsOfAnotherCheckpoint) {
       "expected statistics of 16 numbers of checkpoint");
 }
 
+TEST_F(ServedModelTest, ComparesNothingWithADatasetThatItDoesNotKnow) {
+  const auto service = make_model_service({.models = {"m=" + save_flat()}});
+  const ServeRefusal refusal = refusal_of([&] {
+    service->infer({.model = "m",
+                    .inputs = {served_input("features", "FP32", random_rows({2, 16}))},
+                    .parameters = {{"sender_revision", "r1"}}});
+  });
+  EXPECT_EQ(refusal.status, 400);
+  EXPECT_THAT(std::string(refusal.what()),
+              ::testing::HasSubstr("parameter sender_revision: expected a model whose dataset"));
+}
+
 TEST_F(ServedModelTest, NamesModelsOnceAndPlainly) {
   const auto specs = [](const ModelServiceOptions& options) { return model_specs(options); };
   EXPECT_EQ(specs({.models = {"runs/v1/checkpoint.safetensors"}})[0].name, "v1");
