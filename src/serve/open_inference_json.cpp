@@ -9,8 +9,9 @@ namespace {
 
 constexpr int kMostLevels = 16;
 constexpr size_t kMostParameters = 64;
-// Members cost the most memory a byte, a hundred times that of their text.
-constexpr size_t kMostMembers = 8192;
+// Members cost the most memory a byte, a hundred times that of their text; and at each object's end
+// nlohmann's parser, which is watched, walks over all that its parent holds so far.
+constexpr size_t kMostMembers = 4096;
 
 // Refuses, while the text is parsed, what would be costly or ambiguous afterwards.
 class Guard {
@@ -26,18 +27,25 @@ class Guard {
     if (event == Event::array_start && arrays_ == JsonArrays::kRefused) {
       refuse(where_ + ": expected no arrays");
     }
-    if (event == Event::object_start) members_.emplace_back();
+    if (event == Event::object_start) {
+      count();
+      members_.emplace_back();
+    }
     if (event == Event::object_end) members_.pop_back();
     if (event == Event::key) add_member(parsed);
     return true;
   }
 
  private:
-  void add_member(const nlohmann::json& name) {
+  void count() {
     if (++count_ > kMostMembers) {
-      refuse(where_ + ": expected objects with at most " + std::to_string(kMostMembers) +
-             " members in all, got more");
+      refuse(where_ + ": expected at most " + std::to_string(kMostMembers) +
+             " objects and members in all, got more");
     }
+  }
+
+  void add_member(const nlohmann::json& name) {
+    count();
     if (!members_.back().insert(name.get<std::string>()).second) {
       refuse(where_ + ": the member " + brief(name) + " comes twice");
     }

@@ -21,7 +21,7 @@ namespace kvalign::open_inference {
 enum class JsonArrays { kAllowed, kRefused };
 
 /// Parses an object of at most `max_bytes` and 16 levels. Without arrays it takes no more memory
-/// than its strings, and some for at most 8192 members. Throws ServeRefusal.
+/// than its strings, and some for at most 4096 objects and members. Throws ServeRefusal.
 nlohmann::json parse_object(std::string_view text, int64_t max_bytes, const std::string& where,
                             JsonArrays arrays = JsonArrays::kAllowed);
 

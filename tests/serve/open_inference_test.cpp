@@ -100,9 +100,13 @@ TEST(OpenInference, RefusesWhatIsNoJsonOfARequest) {
   expect_refused("{\"inputs\":" + std::string(17, '[') + std::string(17, ']') + "}",
                  "at most 16 levels");
   expect_refused("{\"inputs\":" + std::string(100000, '[') + "}", "at most 16 levels");
-  std::string members;
-  for (int i = 0; i < 8192; ++i) members += "{\"a\":0},";
-  expect_refused("{\"inputs\":[" + members + "0]}", "at most 8192 members");
+  std::string objects, members = "\"m\":0";
+  for (int i = 0; i < 4096; ++i) {
+    objects += "{},";
+    members += ",\"" + std::to_string(i) + "\":0";
+  }
+  expect_refused("{\"inputs\":[" + objects + "0]}", "at most 4096 objects and members");
+  expect_refused("{" + members + "}", "at most 4096 objects and members");
   expect_refused("{\"inputs\":[" + std::string(5 << 20, ' ') + "]}", "bytes of JSON", std::nullopt,
                  413);
 }

@@ -32,7 +32,7 @@ struct OpenInferenceBody {
   std::optional<size_t> json_bytes = std::nullopt;
 };
 
-/// What a body may hold. Nesting, tensors and names have fixed limits: 16 levels, 8192 members, 64
+/// What a body may hold. Nesting, tensors and names have fixed limits: 16 levels, 4096 members, 64
 /// tensors of at most 8 dimensions, 256 bytes a name.
 struct OpenInferenceLimits {
   int64_t max_json_bytes = 4 << 20;  ///< parsed JSON takes up to sixteen times its size
