@@ -3,7 +3,6 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <vector>
 
 #include "kvalign/core/random.h"
@@ -15,7 +14,8 @@ namespace {
 // Every small size, where kernels change, then steps that are no multiples of a kernel's tile.
 std::vector<int64_t> sizes_to_try(int64_t max_tokens) {
   std::vector<int64_t> sizes;
-  for (int64_t size = 1; size < max_tokens; size += std::max<int64_t>(1, size / 5)) {
+  constexpr int64_t kSmall = 16;
+  for (int64_t size = 1; size < max_tokens; size += size < kSmall ? 1 : size / 2 + 1) {
     sizes.push_back(size);
   }
   return sizes;
