@@ -46,8 +46,8 @@ class HelpAndVersion(Case):
 
     def test_help_names_every_subcommand_and_exit_code(self):
         text = self.run_to(0, "--help").stdout
-        for word in ["capture", "dataset", "distill-train", "fine-tune", "eval", "continue", "export", "encode",
-                     "decode", "Exit codes: 0 done, 1 failed"]:
+        for word in ["capture", "dataset", "distill-train", "fine-tune", "eval", "continue", "serve", "load", "export",
+                     "encode", "decode", "Exit codes: 0 done, 1 failed"]:
             self.assertIn(word, text)
 
     def test_every_subcommand_has_help_with_the_options_of_its_recipe(self):
