@@ -54,13 +54,12 @@ bool HttpConnection::wait_for_request() {
 
 bool HttpConnection::serve_one() {
   const Clock::time_point start = Clock::now();
-  BodyBudget::Share share(shared_.budget);
   HttpRequest request;
   AccessLogEntry entry;
   entry.client = client_;
   entry.record.method = "none";
   ++served_;
-  HttpResponse response = answer(request, entry, share);
+  HttpResponse response = answer(request, entry);
   entry.record.status = response.status;
   const bool close = must_close(request.head);
   const Clock::time_point answered = Clock::now();
@@ -74,8 +73,8 @@ bool HttpConnection::serve_one() {
   return written && !close;
 }
 
-HttpResponse HttpConnection::answer(HttpRequest& request, AccessLogEntry& entry,
-                                    BodyBudget::Share& share) {
+HttpResponse HttpConnection::answer(HttpRequest& request, AccessLogEntry& entry) {
+  BodyBudget::Share share(shared_.budget);  // given back before the client has its answer
   const Clock::time_point start = Clock::now();
   const HttpHandlers& handlers = shared_.handlers;
   RequestRecord& record = entry.record;

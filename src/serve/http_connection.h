@@ -32,7 +32,7 @@ class HttpConnection {
  private:
   bool wait_for_request();
   bool serve_one();
-  HttpResponse answer(HttpRequest& request, AccessLogEntry& entry, BodyBudget::Share& share);
+  HttpResponse answer(HttpRequest& request, AccessLogEntry& entry);
   bool must_close(const HttpHead& head) const;
   void tell(const AccessLogEntry& entry) const;
 

@@ -104,7 +104,6 @@ TEST(HttpLimits, BoundsTheMemoryOfAllBodies) {
   for (int i = 0; i < 1000 && (!refused || refused->status == 200); ++i) {
     RawClient second(limited.port());  // refused once the first one's head has been read
     refused = second.ask(post(kPath, kEmpty + padding));
-    EXPECT_EQ(second.ask(get("/v2"))->status, 200) << "by now its memory has been given back";
   }
   EXPECT_EQ(refused->status, 503);
   EXPECT_EQ(refused->header("Retry-After"), "1");
