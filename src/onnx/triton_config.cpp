@@ -9,7 +9,7 @@
 namespace kvalign {
 namespace {
 
-[[noreturn]] void fail(const std::string& text) {
+[[noreturn]] void refuse_config(const std::string& text) {
   throw std::invalid_argument("triton_config: " + text);
 }
 
@@ -20,7 +20,7 @@ void check_name(const std::string& name) {
            c == '-' || c == '.';
   };
   if (name.empty() || name.front() == '.' || !std::all_of(name.begin(), name.end(), allowed)) {
-    fail(
+    refuse_config(
         "expected a name of letters, digits, '_', '-' and '.' that does not begin with '.', got '" +
         name + "'");
   }
@@ -41,14 +41,16 @@ const char* triton_type(const OnnxTensor& tensor) {
     case OnnxType::kFloat8E4M3FN:
       break;
   }
-  fail("tensor " + tensor.name + ": expected a type that Triton has, got FP8. Send codes as uint8");
+  refuse_config("tensor " + tensor.name +
+                ": expected a type that Triton has, got FP8. Send codes as uint8");
 }
 
 void write_tensor(std::ostream& text, const char* field, const OnnxTensor& tensor) {
   if (tensor.shape.size() < 2 || tensor.shape.front() != kOnnxTokens) {
-    fail("tensor " + tensor.name +
-         ": expected a shape that begins with the tokens and goes on, since Triton batches by the "
-         "first length");
+    refuse_config(
+        "tensor " + tensor.name +
+        ": expected a shape that begins with the tokens and goes on, since Triton batches by the "
+        "first length");
   }
   check_name(tensor.name);
   text << field << " {\n  name: \"" << tensor.name << "\"\n  data_type: " << triton_type(tensor)

@@ -28,12 +28,9 @@ ServedTensor packet_of(const json& body) {
           .data = std::move(*bytes)};
 }
 
-std::string text_of(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-
 json named(const std::string& model, const std::string& version, const std::string& id) {
-  json body = {{"model_name", model}, {"model_version", version}};
+  json body = {{"model_name", model}};
+  if (!version.empty()) body["model_version"] = version;
   if (!id.empty()) body["id"] = id;
   return body;
 }

@@ -80,6 +80,10 @@ void refuse_size(const std::string& text) {
   throw ServeRefusal(413, "too_large", text);
 }
 
+std::string text_of(const nlohmann::json& value) {
+  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 std::string brief(const nlohmann::json& value) {
   constexpr size_t kMost = 60;
   if (value.is_array()) return "an array of " + std::to_string(value.size());

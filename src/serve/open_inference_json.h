@@ -44,6 +44,9 @@ std::optional<bool> bool_parameter(const nlohmann::json& parameters, const std::
 std::optional<int64_t> count_parameter(const nlohmann::json& parameters, const std::string& name,
                                        const std::string& where);
 
+/// On one line; what is not UTF-8 is replaced.
+std::string text_of(const nlohmann::json& value);
+
 /// Text for an error: at most some sixty bytes of what came.
 std::string brief(const nlohmann::json& value);
 

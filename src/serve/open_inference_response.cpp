@@ -9,13 +9,9 @@ namespace {
 
 using nlohmann::json;
 
-std::string text_of(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-
 // An object without its closing brace, to which a member is to be added.
 std::string open_object(const json& object) {
-  std::string text = text_of(object);
+  std::string text = open_inference::text_of(object);
   text.pop_back();
   return text;
 }
@@ -28,7 +24,8 @@ bool wants_binary(const InferCall& call, const std::string& name) {
 json response_head(const ServeResponse& response, const InferCall& call) {
   json parameters = {{"outcome", name_of(response.outcome)}};
   if (!response.reason.empty()) parameters["reason"] = response.reason;
-  if (!response.certificate.is_null()) parameters["certificate"] = text_of(response.certificate);
+  if (!response.certificate.is_null())
+    parameters["certificate"] = open_inference::text_of(response.certificate);
   json head = {{"model_name", response.model},
                {"model_version", response.version},
                {"parameters", parameters}};
@@ -47,7 +44,7 @@ OpenInferenceBody write_infer_response(const ServeResponse& response, const Infe
     if (!outputs.empty()) outputs += ',';
     if (wants_binary(call, tensor.name)) {
       output["parameters"] = {{"binary_data_size", tensor.data.size()}};
-      outputs += text_of(output);
+      outputs += open_inference::text_of(output);
       binary_bytes += tensor.data.size();
       any_binary = true;
     } else {
@@ -65,7 +62,7 @@ OpenInferenceBody write_infer_response(const ServeResponse& response, const Infe
 }
 
 std::string write_error(const std::string& text) {
-  return text_of({{"error", text}});
+  return open_inference::text_of({{"error", text}});
 }
 
 }  // namespace kvalign

@@ -14,8 +14,8 @@
 namespace kvalign {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 TEST(LoadRequest, InferIsWhatTritonsClientWrites) {
   KVALIGN_SKIP_WITHOUT_PYTHON();

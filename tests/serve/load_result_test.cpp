@@ -11,10 +11,10 @@
 namespace kvalign {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::Pair;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Pair;
 
 LoadQuery answered_after(double scheduled, double milliseconds) {
   return {.id = "q",
