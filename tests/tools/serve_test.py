@@ -3,6 +3,7 @@
 Run by ctest, which names the built command in the environment: KVALIGN=build/release/tools/kvalign
 python3 -m unittest tests/tools/serve_test.py
 """
+import hashlib
 import http.client
 import json
 import os
@@ -144,6 +145,32 @@ class Serve(unittest.TestCase):
             client.join()
         self.assertEqual(lost, [])
         self.assertEqual(set(answered), {200})
+
+    def test_requests_are_compared_with_a_reference(self):
+        recipe = ["--config", ROOT / "configs/tests/tiny_layers.yaml", "--set", f"dataset.folder={self.folder}/pairs",
+                  "--set", f"run_folder={self.folder}/run"]
+        checkpoint, reference = self.folder / "run/checkpoint.safetensors", self.folder / "reference"
+
+        def run(*arguments):
+            result = subprocess.run([KVALIGN, *map(str, arguments)], capture_output=True, text=True, timeout=SECONDS,
+                                    stdin=subprocess.DEVNULL)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            return result.stdout
+
+        run("dataset", "generate", *recipe)
+        run("distill-train", *recipe)
+        said = json.loads(run("reference", checkpoint, reference, *recipe))
+        scores = json.loads(pathlib.Path(said["drift"]).read_text())
+        self.assertEqual(len(scores["scores"]), said["scores"])
+        self.assertEqual(scores["checkpoint"], hashlib.sha256(checkpoint.read_bytes()).hexdigest())
+        shutil.copy(checkpoint, self.folder / "m.safetensors")
+        server = self.start(f"--set=service.statistics=[m={said['statistics']}]",
+                            f"--set=drift.references=[m={said['drift']}]")
+        self.assertEqual(server.ask("POST", "/v2/models/m/infer", self.request(server))[0], 200)
+        self.assertRegex(server.ask("GET", "/metrics")[1], r'kvalign_drift_p_value\{model="m"\} [0-9.e-]+\n')
+        # Numbers that training never had are not used.
+        far = self.request(server).replace("0.5", "1e6")
+        self.assertIn('"fallback_reprefill"', server.ask("POST", "/v2/models/m/infer", far)[1])
 
     def test_mistakes(self):
         def refuse(code, text, *flags):
