@@ -11,7 +11,7 @@ apt_packages=(
   python3 python3-pip python3-venv
   libspdlog-dev libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libssl-dev libeigen3-dev libhwy-dev
   libboost-math-dev
-  libcpp-httplib-dev prometheus-cpp-dev prometheus libprotobuf-dev protobuf-compiler
+  libcpp-httplib-dev prometheus-cpp-dev prometheus libprotobuf-dev protobuf-compiler curl openssl
   libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev
   g++-aarch64-linux-gnu qemu-user
 )
