@@ -7,7 +7,6 @@ the bit as before, and give their descriptors back.
 Prints its figures as JSON; exits with 1 where something does not hold.
 """
 import argparse
-import json
 import multiprocessing
 import pathlib
 import random
@@ -119,10 +118,7 @@ def main():
         with served.Server(checkpoint, f"serve.max_connections={MAX_CONNECTIONS}") as server:
             found = kill_rounds(server, options.rounds)
             found["exit_code"] = server.stop()
-    if found["exit_code"] != 0:
-        found["failures"].append(f"the server ended with {found['exit_code']}")
-    print(json.dumps(found, indent=2))
-    return 1 if found["failures"] else 0
+    return served.report(found)
 
 
 if __name__ == "__main__":

@@ -87,10 +87,7 @@ def main():
             found = overload(server, options.seconds, options.factor, pathlib.Path(folder, "queries.jsonl"))
     if found["growth_mib"] > options.largest_growth:
         found["failures"].append(f"memory grew by {found['growth_mib']:.1f} MiB")
-    if found["exit_code"] != 0:
-        found["failures"].append(f"the server ended with {found['exit_code']}")
-    print(json.dumps(found, indent=2))
-    return 1 if found["failures"] else 0
+    return served.report(found)
 
 
 if __name__ == "__main__":

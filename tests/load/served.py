@@ -192,3 +192,11 @@ def growth(values):
     """From the second quarter of the values to the last: difference of the medians."""
     quarter = len(values) // 4
     return statistics.median(values[-quarter:]) - statistics.median(values[quarter:2 * quarter])
+
+
+def report(found):
+    """Prints a script's figures, with a server's `exit_code` and what did not hold; the script's own exit code."""
+    if found["exit_code"] != 0:
+        found["failures"].append(f"the server ended with {found['exit_code']}")
+    print(json.dumps(found, indent=2))
+    return 1 if found["failures"] else 0

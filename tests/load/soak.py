@@ -7,7 +7,6 @@ Prints its figures as JSON; exits with 1 where something does not hold. The CSV 
 """
 import argparse
 import csv
-import json
 import pathlib
 import sys
 import tempfile
@@ -45,13 +44,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         with served.Server(served.write_checkpoint(f"{folder}/flat.safetensors", 128, 512)) as server:
             samples, found = soak(server, options.queries)
+            found["exit_code"] = server.stop()
     if options.output:
         with open(options.output, "w", newline="") as file:
             writer = csv.DictWriter(file, samples[0].keys())
             writer.writeheader()
             writer.writerows(samples)
-    print(json.dumps(found, indent=2))
-    return 1 if found["failures"] else 0
+    return served.report(found)
 
 
 if __name__ == "__main__":
