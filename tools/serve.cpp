@@ -1,6 +1,5 @@
 // kvalign serve: models (deploy/), HTTP (serve/) and the monitor in one process, until SIGTERM.
 #include <CLI/App.hpp>
-#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <map>
@@ -8,6 +7,7 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
 #include "command.h"
 #include "console.h"
@@ -95,22 +95,15 @@ class AccessLog {
   std::ofstream file_;
 };
 
-// name=path, checked against the models.
 std::map<std::string, std::string> drift_files(const ServeRecipe& recipe,
                                                const std::vector<ModelSpec>& specs) {
-  std::map<std::string, std::string> files;
-  for (const std::string& text : recipe.drift.references) {
-    const size_t equals = text.find('=');
-    const std::string name = text.substr(0, equals);
-    const bool known = std::any_of(specs.begin(), specs.end(),
-                                   [&](const ModelSpec& spec) { return spec.name == name; });
-    if (equals == std::string::npos || !known) {
-      throw WrongUsage("drift.references: expected name=path with the name of a model, got \"" +
-                       text + "\"");
-    }
-    files[name] = text.substr(equals + 1);
+  std::set<std::string> names;
+  for (const ModelSpec& spec : specs) names.insert(spec.name);
+  try {
+    return paths_by_model("drift.references", recipe.drift.references, names);
+  } catch (const std::invalid_argument& error) {
+    throw WrongUsage(error.what());
   }
-  return files;
 }
 
 class Server {

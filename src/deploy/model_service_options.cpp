@@ -31,29 +31,6 @@ std::pair<std::string, std::string> split_model(const std::string& text) {
   return {stem == "checkpoint" ? path.parent_path().filename().string() : stem, text};
 }
 
-// What `list` says of each model.
-std::map<std::string, std::string> paths_by_model(const char* option,
-                                                  const std::vector<std::string>& list,
-                                                  const std::set<std::string>& models) {
-  std::map<std::string, std::string> paths;
-  for (const std::string& text : list) {
-    const size_t equals = text.find('=');
-    const std::string name = text.substr(0, equals);
-    if (equals == std::string::npos || !models.contains(name)) {
-      std::string known;
-      for (const std::string& model : models) known += " " + model;
-      throw std::invalid_argument(std::string(option) +
-                                  ": expected name=path with the name of a model, got \"" + text +
-                                  "\". Models are:" + known);
-    }
-    if (!paths.emplace(name, text.substr(equals + 1)).second) {
-      throw std::invalid_argument(std::string(option) + ": expected one a model, got two of " +
-                                  name);
-    }
-  }
-  return paths;
-}
-
 }  // namespace
 
 void BatchOptions::describe(OptionVisitor& visitor) {
@@ -134,6 +111,28 @@ void ModelServiceOptions::describe(OptionVisitor& visitor) {
   visitor.section("certificate", "what is proved of each request", certificate);
   visitor.section("generate", "how the receiver goes on", generate);
   visitor.section("shadow", "requests whose error is measured afterwards", shadow);
+}
+
+std::map<std::string, std::string> paths_by_model(const char* option,
+                                                  const std::vector<std::string>& list,
+                                                  const std::set<std::string>& models) {
+  std::map<std::string, std::string> paths;
+  for (const std::string& text : list) {
+    const size_t equals = text.find('=');
+    const std::string name = text.substr(0, equals);
+    if (equals == std::string::npos || !models.contains(name)) {
+      std::string known;
+      for (const std::string& model : models) known += " " + model;
+      throw std::invalid_argument(std::string(option) +
+                                  ": expected name=path with the name of a model, got \"" + text +
+                                  "\". Models are:" + known);
+    }
+    if (!paths.emplace(name, text.substr(equals + 1)).second) {
+      throw std::invalid_argument(std::string(option) + ": expected one a model, got two of " +
+                                  name);
+    }
+  }
+  return paths;
 }
 
 std::vector<ModelSpec> model_specs(const ModelServiceOptions& options) {

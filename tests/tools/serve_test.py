@@ -184,6 +184,7 @@ class Serve(unittest.TestCase):
         refuse(2, "service.models")
         refuse(2, "serve.port", model, "--set=serve.port=70000")
         refuse(2, "drift.references", model, "--set=drift.references=[other=x.json]")
+        refuse(2, "two of m", model, "--set=drift.references=[m=x.json,m=y.json]")
         refuse(1, "cannot listen on", model, "--set=serve.host=no.such.host.invalid")
         refuse(1, "none.pem", model, "--set=serve.tls_certificate=none.pem", "--set=serve.tls_key=none.pem")
         refuse(1, "cannot be written", model, "--access-log", "/no/such/folder/log")

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -72,6 +74,13 @@ struct ModelSpec {
   std::string checkpoint = {};                               ///< a path
   std::string receiver = {}, dataset = {}, statistics = {};  ///< paths; empty where not given
 };
+
+/// What a list of name=path says of each model: [name, path]. `option` is its name for errors.
+/// Throws std::invalid_argument for what is no name=path, for a name that is not among `models`,
+/// and for two of one name.
+KVALIGN_API std::map<std::string, std::string> paths_by_model(const char* option,
+                                                              const std::vector<std::string>& list,
+                                                              const std::set<std::string>& models);
 
 /// One a model, in order. Throws std::invalid_argument for a name that is empty, has characters
 /// other than letters, digits, '.', '_' and '-', or is there twice, and for a receiver, dataset or
