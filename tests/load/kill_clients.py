@@ -77,16 +77,6 @@ def kill_round(server, request, random_numbers):
     return ended
 
 
-def recovered(server, baseline):
-    """Seconds until descriptors are as they were; None where they are not in time."""
-    start = time.monotonic()
-    while time.monotonic() - start < SECONDS_TO_RECOVER:
-        if server.sample()["descriptors"] <= baseline["descriptors"]:
-            return time.monotonic() - start
-        time.sleep(0.1)
-    return None
-
-
 def kill_rounds(server, rounds):
     request = served.infer_request(server.input_width(), TOKENS)
     expected = served.answer_data(server.request("POST", *request))
@@ -100,7 +90,7 @@ def kill_rounds(server, rounds):
             failures.append(f"round {number}: clients ended before they were killed: {ended}")
         if served.answer_data(server.request("POST", *request)) != expected:
             failures.append(f"round {number}: another answer than before")
-    seconds = recovered(server, baseline)
+    seconds = server.seconds_to_close(baseline["descriptors"], SECONDS_TO_RECOVER)
     if seconds is None:
         failures.append(f"it keeps descriptors: {server.sample()}, at first {baseline}")
     if server.sample()["threads"] > baseline["threads"] + MAX_CONNECTIONS:

@@ -126,6 +126,16 @@ class Server:
         return {"time": time.monotonic(), "resident_mib": int(status["VmRSS"].split()[0]) / 1024,
                 "threads": int(status["Threads"]), "descriptors": len(list((proc / "fd").iterdir()))}
 
+    def seconds_to_close(self, descriptors, timeout):
+        """Until it has no more than so many descriptors open: it closes a connection after its client has. None where
+        it keeps them for longer than `timeout` seconds."""
+        start = time.monotonic()
+        while time.monotonic() - start < timeout:
+            if self.sample()["descriptors"] <= descriptors:
+                return time.monotonic() - start
+            time.sleep(0.1)
+        return None
+
     def request(self, verb, path, body=None, headers=None):
         """Status, headers and body, over a connection of its own."""
         connection = http.client.HTTPConnection(self.address, timeout=60)
@@ -190,7 +200,7 @@ def answer_data(answer):
 
 def growth(values):
     """From the second quarter of the values to the last: difference of the medians."""
-    quarter = len(values) // 4
+    quarter = max(1, len(values) // 4)
     return statistics.median(values[-quarter:]) - statistics.median(values[quarter:2 * quarter])
 
 
