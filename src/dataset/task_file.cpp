@@ -97,4 +97,11 @@ TaskFile read_task_file(const std::filesystem::path& path) {
   return task;
 }
 
+TokenFile read_task_texts_or_token_file(const std::filesystem::path& path) {
+  const SafetensorsFile file = SafetensorsFile::open(path.string());
+  const bool has_answers =
+      file.contains("answers.offsets") || file.contains("receiver.answers.offsets");
+  return has_answers ? read_task_file(path).texts : read_token_file(path);
+}
+
 }  // namespace kvalign

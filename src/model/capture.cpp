@@ -14,7 +14,7 @@
 
 #include "kvalign/core/sha256.h"
 #include "kvalign/dataset/paired_writer.h"
-#include "kvalign/dataset/token_file.h"
+#include "kvalign/dataset/task_file.h"
 #include "kvalign/model/decoder.h"
 
 namespace kvalign {
@@ -71,7 +71,7 @@ class CaptureRun {
              const CaptureControl& control)
       : options_(options),
         control_(control),
-        tokens_(read_token_file(options.tokens)),
+        tokens_(read_task_texts_or_token_file(options.tokens)),
         sender_(Decoder::load(options.sender, device)),
         receiver_(Decoder::load(options.receiver, device)),
         writer_(make_writer(folder)) {
@@ -221,9 +221,10 @@ void CaptureOptions::describe(OptionVisitor& visitor) {
                  .help = "Hugging Face folder of the model whose cache is written",
                  .required = true},
                 receiver);
-  visitor.field(
-      {.name = "tokens", .help = "token file, made by scripts/tokenise.py", .required = true},
-      tokens);
+  visitor.field({.name = "tokens",
+                 .help = "token file, made by scripts/tokenise.py, or task file, for its texts",
+                 .required = true},
+                tokens);
   visitor.field({.name = "sequences_per_shard",
                  .help = "sequences of one file; one file is held in memory",
                  .minimum = 1},

@@ -69,6 +69,19 @@ void expect_task_refused(const std::function<void(TestTokens&)>& edit, const std
   EXPECT_THROWS_WITH(read_task(tokens), "t.safetensors: " + text);
 }
 
+TEST(TaskFile, ItsTextsStandInForATokenFile) {
+  const TemporaryFolder folder;
+  for (const TestTokens& tokens :
+       {make_test_task(), make_test_task({2, 9, 1}), make_test_tokens({5, 3, 4}, 64)}) {
+    tokens.write(folder.file("t.safetensors"));
+    const TokenFile file = read_task_texts_or_token_file(folder.file("t.safetensors"));
+    EXPECT_EQ(file.num_sequences(), 3);
+    EXPECT_EQ(file.labels.empty(), tokens.metadata.count("task") == 0);
+  }
+  EXPECT_THROWS_WITH(read_task_texts_or_token_file(folder.file("none.safetensors")),
+                     "none.safetensors");
+}
+
 TEST(TaskFile, RefusesATokenFileAndIsNone) {
   TestTokens tokens = make_test_tokens({5, 3}, 64);
   EXPECT_THROWS_WITH(read_task(tokens), "metadata kvalign: missing key \"task\"");

@@ -40,4 +40,7 @@ struct KVALIGN_API TaskFile {
 /// Checks every rule above. Throws as read_token_file.
 KVALIGN_API TaskFile read_task_file(const std::filesystem::path& path);
 
+/// The texts of a task file, or the sequences of a token file. Throws as read_token_file.
+KVALIGN_API TokenFile read_task_texts_or_token_file(const std::filesystem::path& path);
+
 }  // namespace kvalign
