@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "kvalign/core/options.h"
 #include "kvalign/loss/attention_term.h"
 #include "kvalign/loss/cosine_term.h"
@@ -98,6 +100,10 @@ LossValue MultiTaskLoss::compute(const LossInput& input) const {
               input.predicted_RTD.sizes(), " and ", input.target_RTD.sizes());
   LossInput same_type = input;
   same_type.predicted_RTD = input.predicted_RTD.to(input.target_RTD.scalar_type());
+  const bool reads_products = std::any_of(terms_.begin(), terms_.end(), [](const auto& weighted) {
+    return weighted.term->reads_products();
+  });
+  if (reads_products) same_type.products = products_of(same_type);
   LossValue value;
   for (const WeightedTerm& weighted : terms_) {
     const at::Tensor term = weighted.term->compute(same_type);

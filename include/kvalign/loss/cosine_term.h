@@ -10,6 +10,7 @@ class KVALIGN_API CosineTerm : public LossTerm {
  public:
   std::string name() const override;
   at::Tensor compute(const LossInput& input) const override;
+  bool reads_products() const override { return true; }
 };
 
 }  // namespace kvalign

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kvalign/format/export.h"
+#include "kvalign/ops/row_products.h"
 
 namespace kvalign {
 
@@ -24,6 +25,9 @@ struct LossInput {
   // Number of the training step: where caches end in terms with a receiver is then drawn from it.
   std::optional<int64_t> step = std::nullopt;
   at::Tensor labels_B = {};  // int64 [B] on the device; the term `label` needs them
+  // Of predicted and target, where they are made already: MultiTaskLoss makes them once for all
+  // terms that read them, so that these share a pass over the caches and one for the gradient.
+  std::optional<RowProducts> products = std::nullopt;
 };
 
 class KVALIGN_API LossTerm {
@@ -35,6 +39,12 @@ class KVALIGN_API LossTerm {
 
   // A scalar of the input's dtype and device; smaller is better.
   virtual at::Tensor compute(const LossInput& input) const = 0;
+
+  // Does compute() ask for products_of(input)?
+  virtual bool reads_products() const { return false; }
 };
+
+// row_products of predicted and target.
+RowProducts products_of(const LossInput& input);
 
 }  // namespace kvalign

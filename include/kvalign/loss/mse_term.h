@@ -9,6 +9,7 @@ class KVALIGN_API MseTerm : public LossTerm {
  public:
   std::string name() const override;
   at::Tensor compute(const LossInput& input) const override;
+  bool reads_products() const override { return true; }
 };
 
 }  // namespace kvalign
