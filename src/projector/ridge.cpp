@@ -120,8 +120,10 @@ RidgeMap Ridge::solve(const std::vector<double>& lambda_R) const {
               lambda_R.size());
   const at::NoGradGuard no_gradients;
   const int64_t streams = shape_.num_streams / shape_.num_groups;
-  at::Tensor weight_RDF = at::empty({shape_.num_streams, shape_.width, shape_.num_features});
-  at::Tensor bias_RD = at::empty({shape_.num_streams, shape_.width});
+  const auto options = projected_GFO_.options().dtype(at::kFloat);
+  at::Tensor weight_RDF =
+      at::empty({shape_.num_streams, shape_.width, shape_.num_features}, options);
+  at::Tensor bias_RD = at::empty({shape_.num_streams, shape_.width}, options);
   for (int64_t g = 0; g < shape_.num_groups; ++g) {
     // Rows of an orthogonal matrix keep the norm, so float32 costs no more than the result's own
     // rounding.
@@ -142,7 +144,7 @@ RidgeMap Ridge::solve(const std::vector<double>& lambda_R) const {
 
 at::Tensor Ridge::variance_metric() const {
   const at::Tensor variance_R = output_variance_RD_.sum(1).clamp_min(1e-300);
-  return (at::eye(shape_.width, at::kDouble).unsqueeze(0) / variance_R.view({-1, 1, 1}))
+  return (at::eye(shape_.width, variance_R.options()).unsqueeze(0) / variance_R.view({-1, 1, 1}))
       .unsqueeze(1);
 }
 
@@ -167,12 +169,12 @@ LowRankMap Ridge::reduce(double lambda, int64_t rank, const at::Tensor& metric_R
   const auto explained_FD = [&](int64_t stream) {
     return projected_GFO_[0].narrow(1, stream * shape_.width, shape_.width) * whitening_F1;
   };
-  at::Tensor gram_FF = at::zeros({num_features, num_features}, at::kDouble);
+  at::Tensor gram_FF = at::zeros({num_features, num_features}, projected_GFO_.options());
   for (int64_t r = 0; r < shape_.num_streams; ++r) {
     const at::Tensor part_FD = explained_FD(r);
     const at::Tensor by_head_NFH =
         part_FD.view({num_features, num_heads, head_dim}).transpose(0, 1);
-    const at::Tensor weighted_FD = at::bmm(by_head_NFH, metric_RNHH[r].to(at::kDouble))
+    const at::Tensor weighted_FD = at::bmm(by_head_NFH, metric_RNHH[r].to(gram_FF.options()))
                                        .transpose(0, 1)
                                        .reshape({num_features, -1});
     gram_FF.addmm_(weighted_FD, part_FD.t());
@@ -181,7 +183,8 @@ LowRankMap Ridge::reduce(double lambda, int64_t rank, const at::Tensor& metric_R
   const at::Tensor directions_Fr = vectors.narrow(1, num_features - rank, rank).flip({1});
   const at::Tensor encoder_rF =
       eigenvectors_GFF_[0].mm(directions_Fr * whitening_F1).t() / deviation_GF_[0].unsqueeze(0);
-  at::Tensor decoder_RDr = at::empty({shape_.num_streams, shape_.width, rank});
+  at::Tensor decoder_RDr = at::empty({shape_.num_streams, shape_.width, rank},
+                                     projected_GFO_.options().dtype(at::kFloat));
   for (int64_t r = 0; r < shape_.num_streams; ++r) {
     decoder_RDr[r].copy_(explained_FD(r).t().mm(directions_Fr));
   }

@@ -16,8 +16,8 @@ const at::Tensor& check_size(const at::Tensor& tensor, at::IntArrayRef expected,
 
 }  // namespace
 
-RidgeStatistics::RidgeStatistics(const ProjectorShape& shape) : shape_(shape) {
-  const at::TensorOptions options(at::kDouble);
+RidgeStatistics::RidgeStatistics(const ProjectorShape& shape, c10::Device device) : shape_(shape) {
+  const at::TensorOptions options = at::TensorOptions(device).dtype(at::kDouble);
   const int64_t outputs = shape.num_streams / shape.num_groups * shape.width;
   num_tokens_ = at::zeros({1}, at::kLong);
   feature_products_GFF_ =
@@ -42,10 +42,11 @@ void RidgeStatistics::add(const at::Tensor& features_GTF, const at::Tensor& targ
       "] and targets [", shape_.num_streams, ", T, ", shape_.width, "], got ", features_GTF.sizes(),
       " and ", targets_RTD.sizes());
   const at::NoGradGuard no_gradients;
-  const at::Tensor targets = targets_RTD.to(at::kDouble);
+  const auto here = feature_sums_GF_.options();
+  const at::Tensor targets = targets_RTD.to(here.device()).to(at::kDouble);
   const int64_t streams = shape_.num_streams / shape_.num_groups;
   for (int64_t group = 0; group < shape_.num_groups; ++group) {
-    const at::Tensor features_TF = features_GTF[group].to(at::kDouble);
+    const at::Tensor features_TF = features_GTF[group].to(here.device()).to(at::kDouble);
     const at::Tensor outputs_TO = targets.narrow(0, group * streams, streams)
                                       .transpose(0, 1)
                                       .reshape({num_tokens, streams * shape_.width});
@@ -68,8 +69,18 @@ void RidgeStatistics::merge(const RidgeStatistics& other) {
   }
   for (size_t i = 0; i < own.size(); ++i) {
     at::Tensor sum = own[i].tensor;
-    sum += others[i].tensor;
+    sum += others[i].tensor.to(sum.device());
   }
+}
+
+RidgeStatistics RidgeStatistics::to(c10::Device device) const {
+  RidgeStatistics moved = *this;
+  for (at::Tensor* sums :
+       {&moved.feature_products_GFF_, &moved.output_products_GFO_, &moved.feature_sums_GF_,
+        &moved.output_sums_RD_, &moved.output_squares_RD_}) {
+    *sums = sums->to(device);
+  }
+  return moved;
 }
 
 RidgeStatistics RidgeStatistics::restricted_to(const FeaturePlan& plan) const {
@@ -85,15 +96,17 @@ RidgeStatistics RidgeStatistics::restricted_to(const FeaturePlan& plan) const {
   RidgeStatistics part({.num_groups = plan.num_groups(),
                         .num_features = plan.num_features(),
                         .num_streams = shape_.num_streams,
-                        .width = shape_.width});
+                        .width = shape_.width},
+                       feature_sums_GF_.device());
   part.num_tokens_.copy_(num_tokens_);
   part.output_sums_RD_.copy_(output_sums_RD_);
   part.output_squares_RD_.copy_(output_squares_RD_);
   const int64_t outputs = part.output_products_GFO_.size(2);
   for (int64_t g = 0; g < plan.num_groups(); ++g) {
     const at::Tensor streams = at::tensor(groups[static_cast<size_t>(g)]);
-    const at::Tensor places_F =
-        (streams.unsqueeze(1) * width + at::arange(width, at::kLong)).flatten();
+    const at::Tensor places_F = (streams.unsqueeze(1) * width + at::arange(width, at::kLong))
+                                    .flatten()
+                                    .to(feature_sums_GF_.device());
     part.feature_products_GFF_[g].copy_(
         feature_products_GFF_[0].index_select(0, places_F).index_select(1, places_F));
     part.output_products_GFO_[g].copy_(

@@ -175,15 +175,18 @@ void choose_layers(Recipe& recipe, TrainObserver& observer, const PairedDataset&
       0);
   // A penalty that is mild for every pair: the choice hardly depends on it.
   constexpr double kLambda = 1e-3;
+  const c10::Device device = sums.training.feature_sums().device();
+  const RidgeStatistics training = sums.training.to(c10::kCPU);
+  const RidgeStatistics validation = sums.validation->to(c10::kCPU);
   for (const std::vector<int64_t>& layers :
-       select_layers(sums.training, *sums.validation, sender.num_layers, recipe.fit.top_k,
+       select_layers(training, validation, sender.num_layers, recipe.fit.top_k,
                      recipe.fit.lambda > 0 ? recipe.fit.lambda : kLambda)) {
     std::vector<int64_t>& all = recipe.projector.layer_map.layers;
     all.insert(all.end(), layers.begin(), layers.end());
   }
   const FeaturePlan plan(sender, receiver, recipe.projector.layer_map);
-  sums.training = sums.training.restricted_to(plan);
-  sums.validation = sums.validation->restricted_to(plan);
+  sums.training = training.restricted_to(plan).to(device);
+  sums.validation = validation.restricted_to(plan).to(device);
 }
 
 }  // namespace

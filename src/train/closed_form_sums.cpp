@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "kvalign/core/device.h"
 #include "kvalign/core/options_json.h"
 #include "kvalign/core/safetensors.h"
 #include "kvalign/projector/kv_projector.h"
@@ -36,6 +37,7 @@ class SumsFolder {
         control_(control),
         dataset_(std::move(dataset)),
         split_(split),
+        device_(resolve_device(recipe.device)),
         layer_map_(layer_map_of_sums(recipe)),
         plan_(dataset_->index().sender.geometry, dataset_->index().receiver.geometry, layer_map_),
         folder_(recipe.fit.statistics.empty()
@@ -79,9 +81,10 @@ class SumsFolder {
         throw std::runtime_error(path + ": expected sums of " + identity(part) + ", got " + came +
                                  ". Give fit.statistics another folder, or delete this file");
       }
-      return RidgeStatistics::from_file(file);
+      return RidgeStatistics::from_file(file).to(device_);
     }
-    RidgeStatistics statistics(projector_shape(plan_, dataset_->index().receiver.geometry));
+    RidgeStatistics statistics(projector_shape(plan_, dataset_->index().receiver.geometry),
+                               device_);
     BatchLoader loader(dataset_, sequences, loader_options(recipe_, *dataset_, /*shuffle=*/false));
     const int64_t num_batches = loader.num_batches(0);
     loader.start(0);
@@ -91,7 +94,7 @@ class SumsFolder {
       if (control_.observer) control_.observer->on_progress(part + " sums", done, num_batches);
       if (control_.stop_requested && control_.stop_requested()) throw FitStopped();
     }
-    write_safetensors(path, statistics.tensors(), {{kIdentity, identity(part)}});
+    write_safetensors(path, statistics.to(c10::kCPU).tensors(), {{kIdentity, identity(part)}});
     if (control_.observer) control_.observer->on_save("statistics", path);
     return statistics;
   }
@@ -115,6 +118,7 @@ class SumsFolder {
   const DistillControl& control_;
   std::shared_ptr<const PairedDataset> dataset_;
   const Split& split_;
+  const c10::Device device_;  // where products are made and kept
   const LayerMapOptions layer_map_;
   const FeaturePlan plan_;
   const std::filesystem::path folder_;

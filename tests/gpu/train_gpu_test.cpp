@@ -38,6 +38,23 @@ TEST_F(OnGpu, LossesFollowTheCpu) {
   }
 }
 
+TEST_F(OnGpu, TheClosedFormFollowsTheCpu) {
+  TemporaryFolder folder;
+  make_tiny_dataset(folder.file("pairs"));
+  const auto weights = [&](const std::string& device) {
+    Recipe recipe = tiny_recipe(folder.file("pairs"), folder.file("closed_" + device));
+    recipe.fit.kind = "ridge";
+    recipe.projector.norm = "none";
+    recipe.device = device;
+    distill(recipe);
+    const Checkpoint checkpoint =
+        load_checkpoint(folder.file("closed_" + device + "/checkpoint.safetensors"));
+    return checkpoint.projector->projector().named_parameters()["linear.weight"];
+  };
+  const at::Tensor on_cpu = weights("cpu"), on_gpu = weights("cuda");
+  EXPECT_LT((on_gpu - on_cpu).norm().item<double>() / on_cpu.norm().item<double>(), 1e-5);
+}
+
 TEST_F(OnGpu, ProjectionFollowsTheCpu) {
   TemporaryFolder folder;
   make_tiny_dataset(folder.file("pairs"));

@@ -40,7 +40,8 @@ class KVALIGN_API Ridge {
  public:
   /// Decomposes. `feature_noise` is the relative standard deviation of an error that every feature
   /// will carry when the map is used (0.0265 for E4M3), added to the
-  /// correlations as its expected covariance. Throws c10::Error for fewer than 2 tokens.
+  /// correlations as its expected covariance. Works, and returns maps, on the statistics' device.
+  /// Throws c10::Error for fewer than 2 tokens.
   explicit Ridge(const RidgeStatistics& training, double feature_noise = 0);
 
   /// Share of the variance that each lambda leaves unexplained on `held_out`, about the training

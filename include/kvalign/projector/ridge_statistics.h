@@ -6,6 +6,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <string>
@@ -21,13 +22,17 @@ namespace kvalign {
 class KVALIGN_API RidgeStatistics {
  public:
   /// No token yet. Holds G F (F + O) float64: 1 GB for F = 6,144 and 56 streams of 256.
-  explicit RidgeStatistics(const ProjectorShape& shape);
+  explicit RidgeStatistics(const ProjectorShape& shape, c10::Device device = c10::kCPU);
 
-  /// features_GTF and targets_RTD of the same tokens, any floating dtype, on the CPU; products and
-  /// sums are float64. Throws c10::Error for other shapes.
+  /// features_GTF and targets_RTD of the same tokens, any floating dtype, on any device; products
+  /// and sums are float64 and made on the statistics' own device. Throws c10::Error for other
+  /// shapes.
   void add(const at::Tensor& features_GTF, const at::Tensor& targets_RTD);
 
-  /// Adds the tokens of `other`. Throws c10::Error where the shapes differ.
+  /// The same sums on `device`, shared where they are there already.
+  RidgeStatistics to(c10::Device device) const;
+
+  /// Adds the tokens of `other`, from any device. Throws c10::Error where the shapes differ.
   void merge(const RidgeStatistics& other);
 
   /// The sums that `plan` would have given, from those of layer map all with features both.
