@@ -14,7 +14,7 @@ import pathlib
 
 from workers import Worker, take_turns
 
-SIZES = [(8, 100), (32, 100)]  # sequences x tokens a step
+SIZES = [(8, 100), (256, 100)]  # sequences x tokens a step
 
 
 def main():
@@ -24,7 +24,7 @@ def main():
     parser.add_argument("--python", required=True, help="a Python with torch")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=10, help="a round")
+    parser.add_argument("--steps", type=int, default=10, help="a round of the smaller size, fewer of the larger")
     arguments = parser.parse_args()
     threads = arguments.threads
     ours = [arguments.binary, str(threads)]
@@ -38,7 +38,8 @@ def main():
     for sequences, tokens in SIZES:
         size = f"{sequences} {tokens}"
         result = {"sequences": sequences, "tokens": tokens, "rounds": arguments.rounds}
-        result |= take_turns(workers, f"{size} {arguments.steps}", f"{size} 2", arguments.rounds)
+        steps = max(1, arguments.steps * SIZES[0][0] // sequences)
+        result |= take_turns(workers, f"{size} {steps}", f"{size} 1", arguments.rounds)
         print(json.dumps(result), flush=True)
     for worker in workers.values():
         worker.close()
