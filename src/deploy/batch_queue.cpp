@@ -112,9 +112,11 @@ bool BatchQueue::is_complete() const {
 void BatchQueue::remember(const std::vector<BatchJob*>& batch, BatchJob::Clock::duration run) {
   const BatchJob& first = *batch.front();
   if (first.alone) return;
+  // Who came at the same moment may have had to wait for the processor, which the run took.
+  constexpr int kShareOfRun = 4;
+  const auto together_until = first.arrived_ + std::max(options_.wait, run / kShareOfRun);
   const int64_t late = std::count_if(waiting_.begin(), waiting_.end(), [&](const BatchJob* job) {
-    return job->group == first.group && !job->alone &&
-           job->arrived_ <= first.arrived_ + options_.wait;
+    return job->group == first.group && !job->alone && job->arrived_ <= together_until;
   });
   rounds_ = {Round{first.group, static_cast<int64_t>(batch.size()) + late, run}, rounds_.front()};
 }

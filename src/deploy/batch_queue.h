@@ -91,7 +91,7 @@ class BatchQueue {
   // the same moment, are likely to do so again.
   struct Round {
     const void* group = nullptr;
-    int64_t jobs = 1;  // its own, and those that came no later than it could have waited
+    int64_t jobs = 1;  // its own, and those that came soon after the first of them
     BatchJob::Clock::duration run{};
   };
 
