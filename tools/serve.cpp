@@ -124,6 +124,15 @@ class Server {
     console_.info("listening on " + http_->url());
   }
 
+  /// Where it listens and what it serves, for programs that started it.
+  nlohmann::json started() const {
+    nlohmann::json models = nlohmann::json::object();
+    for (const ModelSpec& spec : specs_) {
+      models[spec.name] = service_->model_metadata(spec.name, "").at("versions").front();
+    }
+    return {{"url", http_->url()}, {"models", models}};
+  }
+
   void reload() {
     reopen_access_log();
     for (const ReloadedModel& model : service_->reload()) {
@@ -218,6 +227,7 @@ int serve(const ServeRecipe& recipe, const ServeFlags& flags) {
   console.start("serve", use_device(device), source_text(flags));
   warn_of_strangers(recipe.serve, console);
   Server server(recipe, flags.access_log, console);
+  if (flags.json) print_result(server.started().dump());
   int signal = signals.next();
   for (; signal == SIGHUP; signal = signals.next()) server.reload();
   console.info("draining: what was taken is answered, for up to " +

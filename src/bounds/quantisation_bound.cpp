@@ -2,6 +2,7 @@
 #include "kvalign/bounds/quantisation_bound.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -22,6 +23,40 @@ double top_gap_of_blocks(Fp8Format format) {
   int exponent = 0;
   std::frexp(fp8_largest(format), &exponent);
   return std::ldexp(1.0, exponent) - fp8_largest(format);
+}
+
+// Of each finite code without its sign: half its gap, and float32's rounding, in units of the
+// scale.
+using CodeTable = std::array<double, 128>;
+
+CodeTable bounds_of_codes(Fp8Format format, bool blocks, ScaleOrigin origin) {
+  CodeTable bounds = {};
+  for (uint32_t code = 0; code <= fp8_largest_code(format); ++code) {
+    const bool top = code == fp8_largest_code(format);
+    const double gap = top && blocks ? top_gap_of_blocks(format)
+                                     : fp8_half_gap(static_cast<uint8_t>(code), format);
+    bounds[code] = top && origin == ScaleOrigin::kEarlier
+                       ? kInfinity
+                       : gap + kFloat32Rounding * (magnitude_of_code(code, format) + gap);
+  }
+  return bounds;
+}
+
+// Made once: a server asks for them with each request.
+const CodeTable& table_of(Fp8Format format, bool blocks, ScaleOrigin origin) {
+  static const auto tables = [] {
+    std::array<CodeTable, 8> all;
+    size_t next = 0;
+    for (const Fp8Format each : {Fp8Format::kE4M3FN, Fp8Format::kE5M2}) {
+      for (const bool in_blocks : {false, true}) {
+        for (const ScaleOrigin scales : {ScaleOrigin::kOwnAmax, ScaleOrigin::kEarlier}) {
+          all[next++] = bounds_of_codes(each, in_blocks, scales);
+        }
+      }
+    }
+    return all;
+  }();
+  return tables[4 * (format == Fp8Format::kE5M2) + 2 * blocks + (origin == ScaleOrigin::kEarlier)];
 }
 
 void check_buffers(const Fp8Layout& layout, std::span<const uint8_t> codes,
@@ -48,15 +83,7 @@ CodeBounds certify_codes(const Fp8Layout& layout, std::span<const uint8_t> codes
                          std::span<const float> scales, ScaleOrigin origin) {
   check_buffers(layout, codes, scales);
   const bool blocks = layout.granularity == ScaleGranularity::kBlock32;
-  double unscaled[128];
-  for (uint32_t code = 0; code <= fp8_largest_code(layout.format); ++code) {
-    const bool top = code == fp8_largest_code(layout.format);
-    const double gap = top && blocks ? top_gap_of_blocks(layout.format)
-                                     : fp8_half_gap(static_cast<uint8_t>(code), layout.format);
-    unscaled[code] = top && origin == ScaleOrigin::kEarlier
-                         ? kInfinity
-                         : gap + kFloat32Rounding * (magnitude_of_code(code, layout.format) + gap);
-  }
+  const CodeTable& unscaled = table_of(layout.format, blocks, origin);
   CodeBounds result{.bounds = Eigen::VectorXd(static_cast<Eigen::Index>(codes.size()))};
   size_t element = 0;
   for (size_t token = 0; token < layout.tokens; ++token) {

@@ -62,7 +62,7 @@ void BatchQueue::submit(BatchJob& job, Expected& expected) {
   job.state_ = BatchJob::State::kWaiting;
   job.arrived_ = BatchJob::Clock::now();
   waiting_.push_back(&job);
-  if (options_.callers_run && !running_ && expected_ == 0 && waiting_.size() == 1) {
+  if (options_.callers_run && !running_ && is_complete()) {
     run_next(lock);
   } else {
     changed_.notify_one();
@@ -86,6 +86,39 @@ bool BatchQueue::is_full(const BatchJob& first) const {
     if (job->group == first.group && !job->alone) tokens += job->tokens;
   }
   return tokens >= options_.max_tokens;
+}
+
+int64_t BatchQueue::num_joining(const BatchJob& first) const {
+  return std::count_if(waiting_.begin(), waiting_.end(), [&](const BatchJob* job) {
+    return job->group == first.group && !job->alone;
+  });
+}
+
+// The round of the last two that had more jobs; one job, and no time, where none was of its group.
+BatchQueue::Round BatchQueue::company_of(const BatchJob& first) const {
+  Round company;
+  for (const Round& round : rounds_) {
+    if (round.group == first.group && round.jobs > company.jobs) company = round;
+  }
+  return company;
+}
+
+// Whether nobody is known who would go with the first.
+bool BatchQueue::is_complete() const {
+  const BatchJob& first = *waiting_.front();
+  return is_full(first) || (expected_ == 0 && num_joining(first) >= company_of(first).jobs);
+}
+
+void BatchQueue::remember(const std::vector<BatchJob*>& batch, BatchJob::Clock::duration run) {
+  const BatchJob& first = *batch.front();
+  if (first.alone) return;
+  // Who came at the same moment may have had to wait for the processor, which the run took.
+  constexpr int kShareOfRun = 4;
+  const auto together_until = first.arrived_ + std::max(options_.wait, run / kShareOfRun);
+  const int64_t late = std::count_if(waiting_.begin(), waiting_.end(), [&](const BatchJob* job) {
+    return job->group == first.group && !job->alone && job->arrived_ <= together_until;
+  });
+  rounds_ = {Round{first.group, static_cast<int64_t>(batch.size()) + late, run}, rounds_.front()};
 }
 
 // The first job and those that go with it, taken off the queue.
@@ -117,13 +150,16 @@ void BatchQueue::run_next(std::unique_lock<std::mutex>& lock) {
   running_ = true;
   lock.unlock();
   std::exception_ptr error;
+  const auto start = BatchJob::Clock::now();
   try {
     run_(batch);
   } catch (...) {
     error = std::current_exception();
   }
+  const auto run = BatchJob::Clock::now() - start;
   lock.lock();
   running_ = false;
+  remember(batch, run);
   for (BatchJob* job : batch) {
     job->error = error;
     job->state_ = BatchJob::State::kDone;
@@ -137,8 +173,13 @@ void BatchQueue::loop() {
   while (true) {
     changed_.wait(lock, [&] { return !running_ && (stopped_ || !waiting_.empty()); });
     if (waiting_.empty()) return;
-    const auto until = waiting_.front()->arrived_ + options_.wait;
-    changed_.wait_until(lock, until, [&] {
+    const BatchJob& first = *waiting_.front();
+    const auto expected_until = first.arrived_ + options_.wait;
+    // Who is only likely is waited for no longer than a batch takes: one run is saved at most.
+    const auto company_until = first.arrived_ + std::min(options_.wait, company_of(first).run);
+    changed_.wait_until(lock, company_until,
+                        [&] { return waiting_.empty() || stopped_ || is_complete(); });
+    changed_.wait_until(lock, expected_until, [&] {
       return waiting_.empty() || stopped_ || expected_ == 0 || is_full(*waiting_.front());
     });
     if (!running_ && !waiting_.empty()) run_next(lock);

@@ -1,7 +1,12 @@
 // A bounded queue of requests that are run in batches, one after the other. Private to deploy/.
 // It knows tokens, groups and time; what a batch does is its owner's.
+//
+// A batch is closed when its run begins, and begins at once unless company is known: jobs that are
+// being read, or as many as came at one moment the last time. A job that comes alone after another
+// that came alone waits for nobody.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -16,10 +21,10 @@ namespace kvalign {
 
 struct BatchQueueOptions {
   int64_t max_tokens = 1024;                   // of a batch; a longer job is run alone
-  std::chrono::steady_clock::duration wait{};  // for jobs that are expected
+  std::chrono::steady_clock::duration wait{};  // for jobs that are expected, or came so lately
   int64_t max_jobs = 64;                       // that may wait
-  // A caller that finds nobody waiting, expected or running runs its job itself: two switches of
-  // threads fewer. Not where each thread that computes would get helpers of its own.
+  // A caller who completes a batch while none runs runs it itself: two switches of threads fewer.
+  // Not where each thread that computes would get helpers of its own.
   bool callers_run = false;
 };
 
@@ -58,7 +63,7 @@ class BatchQueue {
   BatchQueue(const BatchQueue&) = delete;
   BatchQueue& operator=(const BatchQueue&) = delete;
 
-  // A job that will be submitted soon, or given up: only for these does a batch wait.
+  // A job that will be submitted soon, or given up: a batch waits for it.
   class Expected {
    public:
     explicit Expected(BatchQueue& queue);
@@ -82,8 +87,20 @@ class BatchQueue {
   int64_t num_waiting() const;
 
  private:
+  // What one batch told of the next: clients who sent at the same moment, and had their answers at
+  // the same moment, are likely to do so again.
+  struct Round {
+    const void* group = nullptr;
+    int64_t jobs = 1;  // its own, and those that came soon after the first of them
+    BatchJob::Clock::duration run{};
+  };
+
   void loop();
   bool is_full(const BatchJob& first) const;
+  int64_t num_joining(const BatchJob& first) const;
+  Round company_of(const BatchJob& first) const;
+  bool is_complete() const;
+  void remember(const std::vector<BatchJob*>& batch, BatchJob::Clock::duration run);
   std::vector<BatchJob*> take();
   void run_next(std::unique_lock<std::mutex>& lock);
 
@@ -94,6 +111,7 @@ class BatchQueue {
   std::condition_variable done_;     // for callers
   std::deque<BatchJob*> waiting_;
   int64_t expected_ = 0;
+  std::array<Round, 2> rounds_ = {};  // the last ones, newest first
   bool running_ = false;
   bool stopped_ = false;
   std::thread thread_;

@@ -6,6 +6,9 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+#include <vector>
+
 #include "kvalign/dataset/dataset_index.h"
 #include "kvalign/ops/fp8_half_widths.h"
 #include "kvalign/projector/kv_projector.h"
@@ -13,8 +16,32 @@
 namespace kvalign {
 namespace {
 
-at::Tensor norms(const at::Tensor& values, at::IntArrayRef dimensions) {
-  return at::linalg_vector_norm(values.to(at::kDouble), 2, dimensions);
+// Of each token over all streams, which are small: no operation of LibTorch is worth its call.
+struct TokenBounds {
+  std::vector<double> relative_T;  // |half widths| / |decoded|
+  int64_t num_unbounded = 0;
+};
+
+TokenBounds bounds_of_tokens(const at::Tensor& half_widths_MTW, const at::Tensor& decoded_MTW) {
+  const int64_t streams = decoded_MTW.size(0), width = decoded_MTW.size(2);
+  const auto tokens = static_cast<size_t>(decoded_MTW.size(1));
+  const double* half_width = half_widths_MTW.const_data_ptr<double>();
+  const float* decoded = decoded_MTW.const_data_ptr<float>();
+  std::vector<double> moved(tokens), norm(tokens);
+  for (int64_t stream = 0; stream < streams; ++stream) {
+    for (size_t token = 0; token < tokens; ++token) {
+      for (int64_t i = 0; i < width; ++i, ++half_width, ++decoded) {
+        moved[token] += *half_width * *half_width;
+        norm[token] += double{*decoded} * double{*decoded};
+      }
+    }
+  }
+  TokenBounds result;
+  for (size_t token = 0; token < tokens; ++token) {
+    result.relative_T.push_back(std::sqrt(moved[token] / norm[token]));
+    result.num_unbounded += std::isinf(moved[token]);
+  }
+  return result;
 }
 
 // What the projector's maps read.
@@ -32,7 +59,7 @@ std::vector<PacketStreamCertificate> certify_streams(
   const at::Tensor decoded = decoded_GTF.to(module.parameters().front().device());
   const at::Tensor outputs_RTD =
       (latent ? module.project_latent(decoded) : module.forward(decoded)).to(at::kCPU);
-  const at::Tensor norm_RT = norms(outputs_RTD, {2});
+  const at::Tensor norm_RT = at::linalg_vector_norm(outputs_RTD.to(at::kDouble), 2, {2});
   const int64_t num_streams = outputs_RTD.size(0);
   const std::vector<std::string> names =
       stream_names(is_flat(projector.receiver()) ? DatasetLayout::kFlat : DatasetLayout::kLayers,
@@ -76,16 +103,14 @@ PacketCertificate certify_rows(
     const std::function<StreamCertificate(int64_t stream)>& certificate_of) {
   const Fp8HalfWidths widths =
       fp8_half_widths(rows.codes_MTW, rows.scales_MX, rows.wire, rows.num_kv_heads, rows.origin);
-  const at::Tensor unbounded_T = widths.half_widths_STD.isinf().any(2).any(0);
-  PacketCertificate result{
-      .wire = fp8_wire_name(rows.wire),
-      .latent = rows.latent,
-      .tokens = rows.decoded_MTW.size(1),
-      .uncertified = widths.num_unbounded,
-      .uncertified_tokens = unbounded_T.sum().item<int64_t>(),
-      .relative = percentiles_of(
-          to_list(norms(widths.half_widths_STD, {0, 2}) / norms(rows.decoded_MTW, {0, 2}))),
-      .streams = {}};
+  const TokenBounds tokens = bounds_of_tokens(widths.half_widths_STD, rows.decoded_MTW);
+  PacketCertificate result{.wire = fp8_wire_name(rows.wire),
+                           .latent = rows.latent,
+                           .tokens = rows.decoded_MTW.size(1),
+                           .uncertified = widths.num_unbounded,
+                           .uncertified_tokens = tokens.num_unbounded,
+                           .relative = percentiles_of(tokens.relative_T),
+                           .streams = {}};
   if (projector == nullptr) return result;
   result.streams = certify_streams(
       *projector, certificate_of, features_of(*projector, rows.decoded_MTW, rows.latent),

@@ -22,7 +22,7 @@ struct CodedRows {
   at::Tensor codes_MTW, scales_MX;  // as PacketCodes has them
   Fp8Wire wire = {};
   ScaleOrigin origin = ScaleOrigin::kOwnAmax;
-  at::Tensor decoded_MTW = {};  // float32
+  at::Tensor decoded_MTW = {};  // float32, contiguous
   int64_t num_kv_heads = 1;
   bool latent = false;
 };

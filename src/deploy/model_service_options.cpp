@@ -36,8 +36,8 @@ std::pair<std::string, std::string> split_model(const std::string& text) {
 void BatchOptions::describe(OptionVisitor& visitor) {
   visitor.field({"max_tokens", "tokens that are projected at once", 1}, max_tokens);
   visitor.field({"wait_ms",
-                 "how long a request waits for others that are being read, milliseconds; without "
-                 "any it does not wait",
+                 "how long a request waits for others that are being read, or for as many as "
+                 "came at one moment the last time, milliseconds; without any it does not wait",
                  0, 1000},
                 wait_ms);
   visitor.field({"queue_requests", "requests that may wait; more are refused as busy", 1},

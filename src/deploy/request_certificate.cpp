@@ -4,7 +4,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "code_certificate.h"
@@ -52,10 +51,8 @@ nlohmann::json certify_request(const RequestInput& input, const ServedModel& mod
                            : certify_rows(rows, model.projector.get(), [&](int64_t stream) {
                                return model.certificates[static_cast<size_t>(stream)];
                              });
-  if (!certificate.streams.empty()) {
-    const double bound = largest_relative_bound(certificate);
-    if (std::isfinite(bound)) record.certified_error = bound;
-  }
+  record.certified_wire_error = certificate.relative.p50;
+  if (!certificate.streams.empty()) record.certified_error = largest_relative_bound(certificate);
   nlohmann::json json = to_json(certificate);
   json["of_tokens"] = tokens;
   return json;

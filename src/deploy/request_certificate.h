@@ -12,7 +12,8 @@ namespace kvalign {
 
 /// As `kvalign eval --certify` prints it, with `of_tokens`, how many there were; null where nothing
 /// is asked for, and for numbers that are not FP8, which nothing rounded on the way. Fills
-/// certified_error of `record` where streams are bounded, and it is finite.
+/// certified_wire_error of `record`, and certified_error where streams are bounded; infinity where
+/// nothing is proved.
 nlohmann::json certify_request(const RequestInput& input, const ServedModel& model,
                                const RequestCertificateOptions& options, RequestRecord& record);
 

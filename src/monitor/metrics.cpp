@@ -49,6 +49,9 @@ Metrics::Metrics()
       elements(counters(registry, "kvalign_fp8_elements_total", "FP8 codes that came.")),
       saturated(counters(registry, "kvalign_fp8_saturated_elements_total",
                          "FP8 codes that came and are the largest there is.")),
+      certified_wire_error(histograms(registry, "kvalign_certified_wire_error_ratio",
+                                      "What rounding to FP8 changed a token that came by at most, "
+                                      "relative to it; the median of a request's tokens.")),
       certified_error(histograms(registry, "kvalign_certified_error_ratio",
                                  "What rounding to FP8 changes a projected token by at most, "
                                  "relative to it; the median of a request's tokens.")),
@@ -84,8 +87,11 @@ ModelMetrics::ModelMetrics(Metrics& metrics, const std::string& model)
       sent_bytes(metrics.sent_bytes.Add({{"model", model}})),
       elements(metrics.elements.Add({{"model", model}})),
       saturated(metrics.saturated.Add({{"model", model}})),
+      certified_wire_error(metrics.certified_wire_error.Add({{"model", model}}, error_buckets())),
       certified_error(metrics.certified_error.Add({{"model", model}}, error_buckets())),
       measured_error(metrics.measured_error.Add({{"model", model}}, error_buckets())),
+      undefined_certified_wire(
+          metrics.undefined_errors.Add({{"model", model}, {"kind", "certified_wire"}})),
       undefined_certified(metrics.undefined_errors.Add({{"model", model}, {"kind", "certified"}})),
       undefined_measured(metrics.undefined_errors.Add({{"model", model}, {"kind", "measured"}})),
       reloads(metrics.reloads.Add({{"model", model}, {"result", "succeeded"}})),

@@ -35,6 +35,7 @@ struct Metrics {
   Family<Counter>& sent_bytes;
   Family<Counter>& elements;
   Family<Counter>& saturated;
+  Family<Histogram>& certified_wire_error;
   Family<Histogram>& certified_error;
   Family<Histogram>& measured_error;
   Family<Counter>& undefined_errors;
@@ -57,8 +58,10 @@ struct ModelMetrics {
   Metrics::Counter& sent_bytes;
   Metrics::Counter& elements;
   Metrics::Counter& saturated;
+  Metrics::Histogram& certified_wire_error;
   Metrics::Histogram& certified_error;
   Metrics::Histogram& measured_error;
+  Metrics::Counter& undefined_certified_wire;
   Metrics::Counter& undefined_certified;
   Metrics::Counter& undefined_measured;
   Metrics::Counter& reloads;

@@ -67,22 +67,28 @@ struct Monitor::Impl {
     request_seconds.at({model, method}, second_buckets()).Observe(total);
   }
 
+  static void count_error(Metrics::Histogram& histogram, Metrics::Counter& undefined,
+                          double error) {
+    if (std::isfinite(error)) {
+      histogram.Observe(error);
+    } else {
+      undefined.Increment();
+    }
+  }
+
+  void count_certified_wire(ModelMetrics& of_model, double error) {
+    recent.certified_wire.add({recent.requests, error});
+    count_error(of_model.certified_wire_error, of_model.undefined_certified_wire, error);
+  }
+
   void count_certified(ModelMetrics& of_model, double error) {
     recent.certified.add({recent.requests, error});
-    if (std::isfinite(error)) {
-      of_model.certified_error.Observe(error);
-    } else {
-      of_model.undefined_certified.Increment();
-    }
+    count_error(of_model.certified_error, of_model.undefined_certified, error);
   }
 
   void count_measured(ModelMetrics& of_model, double error) {
     recent.measured.add({recent.requests, error});
-    if (std::isfinite(error)) {
-      of_model.measured_error.Observe(error);
-    } else {
-      of_model.undefined_measured.Increment();
-    }
+    count_error(of_model.measured_error, of_model.undefined_measured, error);
   }
 
   void count_drift(const std::string& model, double score) {
@@ -147,6 +153,7 @@ void Monitor::record(const RequestRecord& record) {
   of_model.sent_bytes.Increment(static_cast<double>(record.bytes_sent));
   of_model.elements.Increment(static_cast<double>(record.elements));
   of_model.saturated.Increment(static_cast<double>(record.saturated));
+  if (record.certified_wire_error) all.count_certified_wire(of_model, *record.certified_wire_error);
   if (record.certified_error) all.count_certified(of_model, *record.certified_error);
   if (record.measured_error) all.count_measured(of_model, *record.measured_error);
   if (record.drift_score) all.count_drift(model, *record.drift_score);

@@ -84,16 +84,19 @@ bool can_show(const std::deque<ErrorPoint>& points) {
 }
 
 json error_plot(const Recent& recent) {
+  const auto& wire = recent.certified_wire.values();
   const auto& certified = recent.certified.values();
   const auto& measured = recent.measured.values();
-  if (!can_show(certified) && !can_show(measured)) return nullptr;
+  if (!can_show(wire) && !can_show(certified) && !can_show(measured)) return nullptr;
   return draw(LinePlot{.title = "Relative error of the latest requests",
                        .description =
-                           "Markers for the certified error of FP8 and the measured error of the "
-                           "projection, one each a request, on a logarithmic axis.",
+                           "Markers for the certified errors of FP8, of what came and of what is "
+                           "projected from it, and for the measured error of the projection, one "
+                           "each a request, on a logarithmic axis.",
                        .x = {.title = "request"},
                        .y = {.title = "relative error", .scale = AxisScale::kLog10},
-                       .series = {series("certified: by FP8, at most", certified),
+                       .series = {series("certified, as it came: by FP8, at most", wire),
+                                  series("certified, projected: by FP8, at most", certified),
                                   series("measured: against the receiver's own cache", measured)}});
 }
 
@@ -132,7 +135,8 @@ json recent_status(const Recent& recent) {
   };
   return {{"phases", phases},
           {"errors",
-           {{"certified", percentiles(recent.certified.values(), error)},
+           {{"certified_wire", percentiles(recent.certified_wire.values(), error)},
+            {"certified", percentiles(recent.certified.values(), error)},
             {"measured", percentiles(recent.measured.values(), error)},
             {"plot", error_plot(recent)}}}};
 }

@@ -52,8 +52,9 @@ std::string body() {
                "<th>Phase</th><th>Requests</th><th>p50</th><th>p95</th><th>max</th>") +
          "</section>\n<section>\n<h2>Errors</h2>\n"
          "<figure id=\"plot-figure\" hidden>\n<div id=\"plot\"></div>\n<figcaption>"
-         "The certified error bounds what rounding to FP8 changes the projected cache by, median "
-         "over a request's tokens. The measured one is the distance from the cache that the "
+         "The certified errors bound what rounding to FP8 changed the numbers that came by, and "
+         "what is projected from them (service.certificate.of: projected), median over a request's "
+         "tokens. The measured one is the distance from the cache that the "
          "receiver would have made itself, of requests sampled for it: it holds the projector's "
          "own error too, so it may be the larger.</figcaption>\n</figure>\n" +
          table("errors", "Relative, of the latest requests, 200 at most",

@@ -76,7 +76,8 @@ function showErrors(status) {
   const error = (of, x) => of.requests > 0 && x === null ? '∞' : short(x);
   const row = (name, of) => [name, count(of.requests), error(of, of.p50), error(of, of.p95),
     error(of, of.max)];
-  fill('errors', [row('certified', status.errors.certified),
+  fill('errors', [row('certified, as it came', status.errors.certified_wire),
+                  row('certified, projected', status.errors.certified),
                   row('measured', status.errors.measured)], '');
   set('undefined-errors', count(status.undefined_errors));
   const plot = element('plot');

@@ -188,6 +188,43 @@ TEST(BatchQueueTest, WaitsForExpectedJobsAlone) {
   EXPECT_EQ(sizes, (std::vector<size_t>{1, 2, 1}));
 }
 
+// Three came at one moment: the next that come so are one batch, though none is announced. Time
+// that a run took is time that is waited for them.
+TEST(BatchQueueTest, WaitsForAsManyAsCameTogetherLately) {
+  std::vector<size_t> sizes;
+  std::promise<void> running;
+  BatchQueue queue({.wait = 10s, .callers_run = true}, [&](const std::vector<BatchJob*>& batch) {
+    sizes.push_back(batch.size());
+    if (sizes.size() > 1) return;
+    running.set_value();
+    while (queue.num_waiting() < 2) std::this_thread::yield();
+    std::this_thread::sleep_for(500ms);
+  });
+  const auto start = [&] {
+    return std::async(std::launch::async, [&] {
+      NumberedJob job(0);
+      BatchQueue::Expected expected(queue);
+      queue.submit(job, expected);
+    });
+  };
+  std::vector<std::future<void>> together;
+  together.push_back(start());
+  running.get_future().wait();
+  for (int job = 0; job < 2; ++job) together.push_back(start());
+  for (auto& one : together) one.get();
+  auto first = start();
+  while (queue.num_waiting() == 0) std::this_thread::yield();
+  auto second = start(), third = start();
+  for (auto* one : {&first, &second, &third}) one->get();
+  // Who comes alone waits for company of the last two batches, in vain, and then for nobody.
+  for (int job = 0; job < 3; ++job) start().get();
+  const auto before = Clock::now();
+  start().get();
+  EXPECT_LT(Clock::now() - before, 400ms);
+  queue.stop();
+  EXPECT_EQ(sizes, (std::vector<size_t>{1, 2, 3, 1, 1, 1, 1}));
+}
+
 TEST(BatchQueueTest, ACallerRunsItsJobWhereNobodyElseIs) {
   std::vector<std::thread::id> threads;
   BatchQueue queue({.callers_run = true}, [&](const std::vector<BatchJob*>&) {

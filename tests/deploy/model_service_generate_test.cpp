@@ -89,6 +89,34 @@ TEST_F(GenerateTest, ReadsTheTextWhereTheCacheCannotBeUsed) {
   EXPECT_EQ(beside.ids, expected);
 }
 
+// Batches wait for requests that are being read, not for a receiver that reads and writes.
+TEST_F(GenerateTest, NobodyWaitsForATextThatNeedsNoProjection) {
+  ModelServiceOptions strict = options();
+  strict.guard.max_raw_norm = 1e-3;
+  strict.batch.wait_ms = 1000;
+  const auto service = make_model_service(strict);
+  std::promise<void> writing, hold;
+  auto text = std::async(std::launch::async, [&] {
+    bool told = false;
+    return service->generate(request(pair_packet({.all_token_ids = true}), 2),
+                             [&](const GeneratedPiece&) {
+                               if (!std::exchange(told, true)) {
+                                 writing.set_value();
+                                 hold.get_future().wait();
+                               }
+                               return true;
+                             });
+  });
+  writing.get_future().wait();
+  const int64_t num_values = sender_streams().size(0) * sender_streams().size(2);
+  const ServeResponse other = service->infer(
+      {.model = "m", .inputs = {served_input("features", "FP32", at::zeros({64, num_values}))}});
+  hold.set_value();
+  EXPECT_EQ(other.outcome, CacheOutcome::kApplied);
+  EXPECT_LT(other.record.phase_seconds.at("queue"), 0.5);
+  EXPECT_EQ(text.get().outcome, CacheOutcome::kFallbackReprefill);
+}
+
 TEST_F(GenerateTest, AnotherModelsTextIsNotRead) {
   const auto service = make_model_service(options());
   KvGeometry other = sender().geometry();

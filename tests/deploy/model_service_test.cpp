@@ -138,6 +138,7 @@ TEST_F(ModelServiceTest, CertifiesAsTheToolDoes) {
     largest = std::max(largest, stream.certified.p50 / stream.output_norm);
   }
   EXPECT_EQ(response.record.certified_error, largest);
+  EXPECT_EQ(response.record.certified_wire_error, expected.relative.p50);
   // A sample: tokens 0, 2, 5 of the 8.
   const auto sampling =
       make_model_service({.models = {"pair=" + path}, .certificate = {.tokens = 3}});
@@ -147,6 +148,7 @@ TEST_F(ModelServiceTest, CertifiesAsTheToolDoes) {
   EXPECT_LE(sampled.certificate["certified_relative"]["max"],
             response.certificate["certified_relative"]["max"]);
   EXPECT_FALSE(sampled.record.certified_error.has_value());
+  EXPECT_GT(sampled.record.certified_wire_error.value(), 0);
   const auto silent =
       make_model_service({.models = {"pair=" + path}, .certificate = {.of = "off"}});
   EXPECT_TRUE(

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Kills clients with SIGKILL in the middle of their requests, again and again: the server must go on, answer others to
-the bit as before, and give their descriptors back.
+"""Kills clients with SIGKILL in the middle of their requests for caches and for texts, again and again: the server must
+go on, answer others to the bit as before, write no more for those who are gone, and give their descriptors back.
 
     kill_clients.py --rounds 200
 
@@ -19,7 +19,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import served  # noqa: E402
 
 CLIENTS_A_ROUND = 6
-TOKENS = 64
+TOKENS = 64  # of a cache
+NEW_TOKENS = 200  # of a text: enough for its client to be killed within it
 SECONDS_TO_RECOVER = 30
 MAX_CONNECTIONS = 32  # of the server, which keeps the thread that it made for each
 
@@ -62,41 +63,59 @@ def client(address, way, request):
         way(connection, request)
 
 
-def kill_round(server, request, random_numbers):
+def kill_round(server, requests, random_numbers):
     """Which ways were under way when their client was killed."""
     context = multiprocessing.get_context("fork")
-    ways = random_numbers.choices(WAYS, k=CLIENTS_A_ROUND)
-    clients = [context.Process(target=client, args=(server.address, way, request)) for way in ways]
+    chosen = [(random_numbers.choice(WAYS), random_numbers.choice(requests)) for _ in range(CLIENTS_A_ROUND)]
+    clients = [context.Process(target=client, args=(server.address, way, request)) for way, request in chosen]
     for process in clients:
         process.start()
     time.sleep(random_numbers.uniform(0.02, 0.3))
-    ended = [way.__name__ for way, process in zip(ways, clients) if process.exitcode is not None]
+    ended = [f"{way.__name__} of {path}" for (way, (path, *_)), process in zip(chosen, clients)
+             if process.exitcode is not None]
     for process in clients:
         process.kill()
         process.join()
     return ended
 
 
-def kill_rounds(server, rounds):
-    request = served.infer_request(server.input_width(), TOKENS)
-    expected = served.answer_data(server.request("POST", *request))
-    assert expected[0] == 200 and expected[1], expected
-    time.sleep(0.5)  # until the connection above is gone
+def seconds_until_idle(server):
+    """Until no text is written any more for those who are gone; None where that takes too long."""
+    start = time.monotonic()
+    while time.monotonic() - start < SECONDS_TO_RECOVER:
+        if server.in_flight() == 0:
+            return time.monotonic() - start
+        time.sleep(0.1)
+    return None
+
+
+def kill_rounds(server, packet, rounds):
+    requests = [served.infer_request(server.input_width(), TOKENS),
+                served.generate_request(packet, "generate", NEW_TOKENS),
+                served.generate_request(packet, "generate_stream", NEW_TOKENS)]
+    expected = [served.answer_data(server.request("POST", *request)) for request in requests]
+    assert all(status == 200 and data for status, data in expected), expected
+    time.sleep(0.5)  # until the connections above are gone
     baseline, failures = server.sample(), []
     random_numbers = random.Random(1)
     for number in range(rounds):
-        ended = kill_round(server, request, random_numbers)
+        ended = kill_round(server, requests, random_numbers)
         if ended:
             failures.append(f"round {number}: clients ended before they were killed: {ended}")
-        if served.answer_data(server.request("POST", *request)) != expected:
-            failures.append(f"round {number}: another answer than before")
+        for request, answer in zip(requests, expected):
+            if served.answer_data(server.request("POST", *request)) != answer:
+                failures.append(f"round {number}: another answer of {request[0]} than before")
+    idle = seconds_until_idle(server)
+    if idle is None:
+        failures.append(f"it goes on with {server.in_flight()} requests whose clients are gone")
     seconds = server.seconds_to_close(baseline["descriptors"], SECONDS_TO_RECOVER)
     if seconds is None:
         failures.append(f"it keeps descriptors: {server.sample()}, at first {baseline}")
     if server.sample()["threads"] > baseline["threads"] + MAX_CONNECTIONS:
         failures.append(f"it keeps threads: {server.sample()}, at first {baseline}")
     return {"rounds": rounds, "clients": rounds * CLIENTS_A_ROUND, "before": baseline, "after": server.sample(),
-            "seconds_to_recover": seconds, "failures": failures[:10]}
+            "by_status": server.requests_by_status(), "seconds_until_idle": idle, "seconds_to_recover": seconds,
+            "failures": failures[:10]}
 
 
 def main():
@@ -104,9 +123,11 @@ def main():
     parser.add_argument("--rounds", type=int, default=200, help=f"of {CLIENTS_A_ROUND} clients")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = served.write_checkpoint(f"{folder}/flat.safetensors", 128, 512)
-        with served.Server(checkpoint, f"serve.max_connections={MAX_CONNECTIONS}") as server:
-            found = kill_rounds(server, options.rounds)
+        checkpoint, packet = served.make_generating_checkpoint(folder)
+        with served.Server(checkpoint, f"service.receivers=[{served.MODEL}=demo/receiver]",
+                           f"serve.max_connections={MAX_CONNECTIONS}",
+                           f"service.generate.concurrent={MAX_CONNECTIONS}") as server:
+            found = kill_rounds(server, packet, options.rounds)
             found["exit_code"] = server.stop()
     return served.report(found)
 

@@ -81,7 +81,7 @@ def main():
     parser.add_argument("--factor", type=float, default=10, help="times what the server answers without it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = served.write_checkpoint(f"{folder}/flat.safetensors", 512, 4096)
+        checkpoint = served.make_checkpoint(folder, 512, 4096)
         with served.Server(checkpoint, f"service.batch.queue_requests={QUEUE}",
                            access_log=pathlib.Path(folder, "access.jsonl")) as server:
             found = overload(server, options.seconds, options.factor, pathlib.Path(folder, "queries.jsonl"))

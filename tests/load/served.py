@@ -2,7 +2,7 @@
 
 KVALIGN names the built command.
 """
-import array
+import base64
 import http.client
 import json
 import os
@@ -14,41 +14,17 @@ import signal
 import statistics
 import struct
 import subprocess
+import sys
 import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from tests.tools.token_files import sha256, write_safetensors  # noqa: E402
+
 KVALIGN = pathlib.Path(os.environ.get("KVALIGN", ROOT / "build/release/tools/kvalign")).resolve()
-MODEL = "flat"
+MODEL = "m"
 START_SECONDS = 120  # LibTorch alone takes seconds on a busy machine
-
-
-def write_checkpoint(path, sender_width, receiver_width):
-    """A flat linear projector with made-up weights: a server's load does not depend on what they are."""
-    draws = random.Random(1)
-    count = sender_width * receiver_width
-    numbers = [draws.gauss(0, sender_width ** -0.5) for _ in range(9973)]  # a prime: no two rows are alike
-    weight = array.array("f", (numbers * (count // len(numbers) + 1))[:count])
-    geometry = {"model": "flat", "num_layers": 1, "num_kv_heads": 1, "rope": None, "sliding_window": 0,
-                "sliding_window_layers": []}
-    metadata = {
-        "format_version": "1", "kvalign_version": "0.1.0", "recipe": "{}", "metrics": "{}", "dataset_sha256": "",
-        "split_sha256": "", "num_sinks": "0", "skip_first_tokens": "0",
-        "sender": json.dumps({**geometry, "head_dim": sender_width}),
-        "receiver": json.dumps({**geometry, "head_dim": receiver_width}),
-        "projector": json.dumps({
-            "kind": "linear_residual", "norm": "none", "norm_epsilon": 1e-5, "hidden_size": 1024, "seed": 1,
-            "layer_map": {"kind": "nearest_depth", "features": "own", "layers": []}, "standardise_features": False,
-            "standardise_targets": False})}
-    bias = array.array("f", [0.0] * receiver_width)
-    header = json.dumps({
-        "__metadata__": metadata,
-        "projector.linear.bias": {"dtype": "F32", "shape": [1, receiver_width], "data_offsets": [0, 4 * len(bias)]},
-        "projector.linear.weight": {"dtype": "F32", "shape": [1, receiver_width, sender_width],
-                                    "data_offsets": [4 * len(bias), 4 * (len(bias) + count)]}}).encode()
-    header += b" " * (-len(header) % 8)
-    pathlib.Path(path).write_bytes(struct.pack("<Q", len(header)) + header + bias.tobytes() + weight.tobytes())
-    return path
 
 
 def run_tool(*arguments):
@@ -57,6 +33,42 @@ def run_tool(*arguments):
     if result.returncode != 0:
         raise SystemExit(f"kvalign {arguments[0]} ended with {result.returncode}:\n{result.stderr}")
     return result.stdout
+
+
+def make_checkpoint(folder, sender_width, receiver_width):
+    """A flat linear projector of these widths, trained for one epoch on a few made-up vectors: a server's load does not
+    depend on what its weights are."""
+    recipe = ["--config", ROOT / "configs/tests/tiny.yaml"]
+    for setting in (f"generate.sender.head_dim={sender_width}", f"generate.receiver.head_dim={receiver_width}",
+                    f"dataset.folder={folder}/pairs", f"run_folder={folder}/run", "projector.norm=none", "loss.task=0",
+                    "train.epochs=1"):
+        recipe += ["--set", setting]
+    run_tool("dataset", "generate", *recipe)
+    run_tool("distill-train", *recipe)
+    return f"{folder}/run/checkpoint.safetensors"
+
+
+def make_generating_checkpoint(folder):
+    """A projector of the demo's two models, fitted to texts of random tokens, and a packet of one of these, with the ids
+    of its first 4 tokens and of its last."""
+    chance, texts, tokens, vocabulary = random.Random(1), 12, 48, 480
+    write_safetensors(pathlib.Path(folder, "tokens.safetensors"), {
+        "token_ids": ("I32", [chance.randrange(vocabulary) for _ in range(texts * tokens)]),
+        "token_ends": ("I32", [i + 1 for _ in range(texts) for i in range(tokens)]),
+        "sequence_offsets": ("I64", [tokens * i for i in range(texts + 1)]),
+        "document_ids": ("I64", list(range(texts))),
+    }, {"kvalign": json.dumps({
+        "schema": 1, "created_by": "test", "source": {},
+        "tokenizers": {"sender": sha256("tokenizer"), "receiver": sha256("tokenizer")},
+        "documents": [sha256(str(i)) for i in range(texts)]})})
+    recipe = ["--config", ROOT / "configs/demo.yaml", "--set", f"capture.tokens={folder}/tokens.safetensors", "--set",
+              f"dataset.folder={folder}/pairs", "--set", f"run_folder={folder}/run", "--set",
+              "projector.kind=linear_residual", "--set", "fit.kind=ridge"]
+    run_tool("capture", *recipe)
+    run_tool("distill-train", *recipe)
+    packet = pathlib.Path(folder, "prefix.kvp")
+    run_tool("encode", f"{folder}/pairs", packet, "--sequence", 0, "--sinks", 4, "--reread", 1)
+    return f"{folder}/run/checkpoint.safetensors", packet.read_bytes()
 
 
 class Server:
@@ -166,6 +178,11 @@ class Server:
             time.sleep(0.05)
         return {status: count for status, count in since.items() if count}
 
+    def in_flight(self):
+        """Requests to models that are not answered yet."""
+        text = self.request("GET", "/metrics")[2].decode()
+        return int(float(re.search(r"^kvalign_requests_in_flight (\S+)$", text, re.M)[1]))
+
     def input_width(self):
         metadata = json.loads(self.request("GET", f"/v2/models/{MODEL}")[2])
         return {one["name"]: one["shape"] for one in metadata["inputs"]}["features"][1]
@@ -189,6 +206,12 @@ def infer_request(width, tokens, request_id="good"):
          "parameters": {"binary_data_size": len(data)}}]}).encode()
     return (f"/v2/models/{MODEL}/infer", header + data,
             {"Inference-Header-Content-Length": str(len(header)), "Content-Type": "application/octet-stream"})
+
+
+def generate_request(packet, endpoint, max_tokens):
+    """Path, body and headers of a request that goes on after a packet; `endpoint`: generate or generate_stream."""
+    body = {"packet": base64.b64encode(packet).decode(), "parameters": {"max_tokens": max_tokens}}
+    return f"/v2/models/{MODEL}/{endpoint}", json.dumps(body).encode(), {"Content-Type": "application/json"}
 
 
 def answer_data(answer):

@@ -3,7 +3,8 @@
 
     soak.py --queries 300000 --output soak.csv
 
-Prints its figures as JSON; exits with 1 where something does not hold. The CSV has every sample.
+Prints its figures as JSON; exits with 1 where something does not hold. The CSV has every sample;
+scripts/plot_soak.py draws it.
 """
 import argparse
 import csv
@@ -47,7 +48,7 @@ def main():
     parser.add_argument("--output", help="CSV file of the samples")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        with served.Server(served.write_checkpoint(f"{folder}/flat.safetensors", 128, 512)) as server:
+        with served.Server(served.make_checkpoint(folder, 128, 512)) as server:
             samples, found = soak(server, options.queries)
             found["exit_code"] = server.stop()
     if options.output:

@@ -49,7 +49,7 @@ class Tally:
                         labels(model=model, phase=known(phase, PHASES))].append(seconds)
         self.values["kvalign_request_duration_seconds",
                     labels(model=model, method=method)].append(math.fsum(phases.values()))
-        for kind in ("certified", "measured"):
+        for kind in ("certified_wire", "certified", "measured"):
             error = record[kind + "_error"]
             if error in ("inf", "nan"):
                 self.counts["kvalign_undefined_errors_total", labels(model=model, kind=kind)] += 1

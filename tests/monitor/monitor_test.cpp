@@ -81,19 +81,23 @@ TEST(Monitor, NamesFromRequestsMakeNoNewSeries) {
 TEST(Monitor, ErrorsThatAreNotFiniteDoNotSpoilSums) {
   Monitor monitor({"demo"});
   RequestRecord record = record_of("demo");
+  record.certified_wire_error = std::numeric_limits<double>::infinity();
   record.certified_error = std::numeric_limits<double>::infinity();
   record.measured_error = NAN;
   monitor.record(record);
+  record.certified_wire_error = 0.125;
   record.certified_error = 0.25;
   record.measured_error = 0.5;
   monitor.record(record);
   const std::string text = monitor.prometheus_text();
+  EXPECT_THAT(text, HasSubstr("kvalign_certified_wire_error_ratio_sum{model=\"demo\"} 0.125\n"));
   EXPECT_THAT(text, HasSubstr("kvalign_certified_error_ratio_sum{model=\"demo\"} 0.25\n"));
   EXPECT_THAT(text, HasSubstr("kvalign_measured_error_ratio_sum{model=\"demo\"} 0.5\n"));
   const json status = status_of(monitor);
-  EXPECT_EQ(status["undefined_errors"], 2);
+  EXPECT_EQ(status["undefined_errors"], 3);
   EXPECT_TRUE(status["errors"]["certified"]["max"].is_null());
   EXPECT_EQ(status["errors"]["certified"]["p50"], 0.25);
+  EXPECT_EQ(status["errors"]["certified_wire"]["p50"], 0.125);
 }
 
 TEST(Monitor, ThePlotIsThereOnceThereIsSomethingToShow) {

@@ -126,7 +126,8 @@ class Page(unittest.TestCase):
         for row, phase in zip(shown.rows["phases"], status["phases"]):
             self.assertAlmostEqual(self.seconds(row[2]), phase["p50"], delta=0.006 * phase["p50"])
         self.assertIsNone(status["errors"]["certified"]["max"])
-        self.assertEqual([row[0::4] for row in shown.rows["errors"]], [["certified", "∞"], ["measured", "∞"]])
+        self.assertEqual([row[0::4] for row in shown.rows["errors"]], 
+                         [["certified, as it came", "∞"], ["certified, projected", "∞"], ["measured", "∞"]])
         self.assertIn("svg", shown.tags)
         self.assertNotIn("plot-figure", shown.hidden)
         row, = shown.rows["drift"]
@@ -142,7 +143,7 @@ class Page(unittest.TestCase):
         status = dict(self.traffic.status, requests=0, answers=[], phases=[], drift=[], models=[],
                       fp8={"elements": 0, "saturated": 0},
                       errors={"plot": None, **{kind: {"requests": 0, "p50": None, "p95": None, "max": None}
-                                               for kind in ("certified", "measured")}})
+                                               for kind in ("certified_wire", "certified", "measured")}})
         shown = self.show(status)
         self.assertEqual(shown.rows["answers"], [["No request yet."]])
         self.assertEqual(shown.texts["saturated"], "–")

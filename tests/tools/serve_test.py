@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KVALIGN = pathlib.Path(os.environ["KVALIGN"]).resolve()
@@ -102,6 +103,22 @@ class Serve(unittest.TestCase):
         self.assertEqual(infers[0]["bytes_received"], len(body))
         self.assertEqual(infers[0]["client"], "127.0.0.1")
         self.assertTrue(all(0 <= time.time() - line["time"] < SECONDS for line in lines))
+
+    def test_says_in_json_where_it_is_and_what_it_serves(self):
+        process = subprocess.Popen(
+            [KVALIGN, "serve", "--json", "--set=serve.port=0", f"--set=service.models=[m={self.folder}/m.safetensors]",
+             "--set=service.device=cpu"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL, text=True)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        started = json.loads(process.stdout.readline())
+        version = hashlib.sha256(CHECKPOINT.read_bytes()).hexdigest()[:12]
+        self.assertEqual(started["models"], {"m": version})
+        with urllib.request.urlopen(f"{started['url']}/v2/models/m", timeout=SECONDS) as answer:
+            self.assertEqual(json.load(answer)["versions"], [version])
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.communicate(timeout=SECONDS)[0], "")
+        self.assertEqual(process.returncode, 0)
 
     def test_loads_anew_on_sighup_and_keeps_what_it_has_where_it_cannot(self):
         log = self.folder / "access.jsonl"

@@ -16,7 +16,7 @@ namespace kvalign {
 /// Which requests are put together.
 struct KVALIGN_API BatchOptions {
   int64_t max_tokens = 1024;    ///< of a batch; a longer request is a batch of its own
-  double wait_ms = 1;           ///< for requests that are being read; none are: nothing is waited
+  double wait_ms = 1;           ///< for requests that are being read, or came together lately
   int64_t queue_requests = 64;  ///< that may wait; one more is refused as busy
   bool bit_identical = true;    ///< a request's answer does not depend on its company
   void describe(OptionVisitor& visitor);

@@ -34,6 +34,8 @@ struct RequestRecord {
   int64_t bytes_sent = 0;
   int64_t elements = 0;   ///< FP8 codes that came
   int64_t saturated = 0;  ///< of them with the largest code
+  /// |x - x_hat| / |x_hat| at most, of the FP8 numbers that came, median over tokens.
+  std::optional<double> certified_wire_error = std::nullopt;
   /// |P(x) - P(x_hat)| / |P(x_hat)| at most, median over tokens; the largest of the streams.
   std::optional<double> certified_error = std::nullopt;
   /// |projected - true| / |true| of a shadow-sampled request.

@@ -59,6 +59,7 @@ class RandomRecords {
     record.bytes_sent = below(1 << 24);
     record.elements = record.tokens * 512;
     record.saturated = below(record.elements / 100 + 1);
+    if (below(3) != 0) record.certified_wire_error = error();
     if (below(3) != 0) record.certified_error = error();
     if (below(10) == 0) record.measured_error = error();
     if (below(2) == 0) record.drift_score = std::normal_distribution<double>()(random_);
@@ -104,6 +105,7 @@ json to_json(const RequestRecord& record) {
           {"bytes_sent", record.bytes_sent},
           {"elements", record.elements},
           {"saturated", record.saturated},
+          {"certified_wire_error", shown(record.certified_wire_error)},
           {"certified_error", shown(record.certified_error)},
           {"measured_error", shown(record.measured_error)},
           {"drift_score", shown(record.drift_score)}};
