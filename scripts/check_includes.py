@@ -9,7 +9,7 @@ import sys
 
 # From the bottom of the library to its top: a folder may include itself and what stands before it.
 ORDER = ["format", "edge", "bounds", "core", "ops", "dataset", "model", "projector", "loss", "train",
-         "evaluate", "monitor", "serve", "onnx", "deploy"]
+         "evaluate", "monitor", "serve", "onnx", "deploy", "benchmark"]
 STRANGERS = {("loss", "projector"), ("projector", "loss")}
 WITHOUT_TORCH = {"format", "edge", "bounds", "monitor", "serve", "onnx"}
 # What a folder of the lower layers may use besides the C++ standard library.

@@ -7,7 +7,9 @@ reconstruction in results/NAME.json (the report.json of `kvalign eval`); one bet
 and  <!-- /certificates -->  what it proves, one between  <!-- task_success:NAME -->  and
 <!-- /task_success -->  who answers right. One between  <!-- plan:NAME -->  and  <!-- /plan -->  quotes
 results/plans/NAME.json, what `kvalign plan --json` printed; one between  <!-- times:NAME -->  and
-<!-- /times -->  has a ladder's milliseconds and joules. <!-- seed:tables --> is seed_tables.py's.
+<!-- /times -->  has a ladder's milliseconds and joules, one between  <!-- benchmark:NAME.SUITE -->  and
+<!-- /benchmark -->  what `kvalign bench` wrote to results/benchmarks/NAME.jsonl of one suite (benchmark_tables.py).
+<!-- seed:tables --> is seed_tables.py's.
 Without arguments the tables are
 rewritten; with --check nothing is written, and the exit code is 1 where README and results disagree.
 """
@@ -19,14 +21,15 @@ import re
 import sys
 from pathlib import Path
 
+import benchmark_tables
 import seed_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
-    r"(<!-- (?P<kind>results|ladder|certificates|task_success|plan|times|seed):(?P<name>[\w.-]+) -->\n)"
+    r"(<!-- (?P<kind>results|ladder|certificates|task_success|plan|times|benchmark|seed):(?P<name>[\w.-]+) -->\n)"
     r".*?(<!-- /(?P=kind) -->)", re.DOTALL
 )
-MARKER = re.compile(r"<!-- (?:results|ladder|certificates|task_success|plan|times|seed):[\w.-]+ -->")
+MARKER = re.compile(r"<!-- (?:results|ladder|certificates|task_success|plan|times|benchmark|seed):[\w.-]+ -->")
 TITLES = {
     "r2": "R²",
     "r2_keys": "R² keys",
@@ -330,6 +333,19 @@ def seed_table(results):
     return markdown_table(titles, seed_tables.rows(results), column=" --- |")
 
 
+def benchmark_table(name, folder):
+    """Of one suite; `name` is FILE.SUITE."""
+    file, _, suite = name.partition(".")
+    path = folder / f"{file}.jsonl"
+    if not path.is_file():
+        raise SystemExit(f"{path} is missing, but README.md has a table of it")
+    machine, rows = benchmark_tables.read(path)
+    rows = [row for row in rows if row["suite"] == suite]
+    if not rows:
+        raise SystemExit(f"{path} holds nothing of suite {suite!r}, but README.md has a table of it")
+    return markdown_table(*benchmark_tables.titles_and_cells(rows)) + benchmark_tables.note(machine, rows)
+
+
 MAKERS = {"times": times_table, "results": table, "ladder": ladder_table, "certificates": certificates_table,
           "task_success": task_success_table,
           "plan": plan_quote}
@@ -341,6 +357,8 @@ def fill(readme, results):
     def replace(match):
         if match["kind"] == "seed":
             return match[1] + seed_table(results) + match[4]
+        if match["kind"] == "benchmark":
+            return match[1] + benchmark_table(match["name"], results / "benchmarks") + match[4]
         folder = results / "plans" if match["kind"] == "plan" else results
         path = folder / (match["name"] + ".json")
         if not path.is_file():

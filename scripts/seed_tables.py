@@ -7,6 +7,8 @@ import json
 import math
 import statistics
 
+import benchmark_tables
+
 
 class Results:
     """The reports in a folder, each read once."""
@@ -29,6 +31,19 @@ class Results:
         if not found:
             raise SystemExit(f"results of {report}: no row '{name}' in {section}, but README.md quotes it")
         return found[0]
+
+
+    def timed(self, suite, case):
+        """The machine of benchmarks/cpu.jsonl, and its first measurement of a case in float32."""
+        path = self._folder / "benchmarks/cpu.jsonl"
+        if not path.is_file():
+            raise SystemExit(f"{path} is missing, but README.md has a table that needs it")
+        machine, rows = benchmark_tables.read(path)
+        found = [row for row in benchmark_tables.first_variants(rows)
+                 if (row["suite"], row["case"], row["dtype"]) == (suite, case, "float32")]
+        if not found:
+            raise SystemExit(f"{path}: no case '{case}' of suite {suite}, but README.md quotes it")
+        return machine, found[0]
 
 
 def interval(figure, digits=2):
@@ -58,16 +73,15 @@ def parameters(results):
 
 def times(results):
     """2.2, 2.3, 6.1, 1.2: milliseconds, on what was at hand."""
-    timed = results["benchmarks/projection"]
     for shape, note, why in (
-        ("V1, 1 x 100 tokens", "1.2 ms", "estimate: an A100's memory reads V1's weights in 3 µs; the note's figure is kernels being launched"),
-        ("V1, 8 x 100 tokens", "2.3 ms", "eight times the tokens are eight times the work here"),
-        ("V2, 1 x 100 tokens", "3.5 ms", "5 multiplications for 2 of V1"),
+        ("V1 512 -> 4096, 100 tokens", "1.2 ms", "estimate: an A100's memory reads V1's weights in 3 µs; the note's figure is kernels being launched"),
+        ("V1 512 -> 4096, 8 x 100 tokens", "2.3 ms", "eight times the tokens are eight times the work here"),
+        ("V2 512 -> 4096, 100 tokens", "3.5 ms", "5 multiplications for 2 of V1"),
     ):
-        figure = timed["shapes"][shape]
+        machine, figure = results.timed("projection", shape)
         yield (f"2.2, 2.3, 6.1 {shape}", f"{note} on an A100",
-               f"{figure['milliseconds']['median']:.2f} ms on {timed['threads']} CPU threads, "
-               f"{figure['ratio_to_products']['median']:.2f} times its matrix products alone", why)
+               f"{figure['milliseconds']['median']:.2f} ms on {machine['num_threads']} CPU threads, "
+               f"{figure['ratios']['gemm']['median']:.2f} times its matrix products alone", why)
     text = results.row("ladder_wikitext", "ladder", "text")
     ridge = results.row("ladder_wikitext", "ladder", "ridge + sinks")
     yield ("6.1 projector against full inference", "1.2 ms against 120 ms: 100 times",

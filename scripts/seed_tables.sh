@@ -23,8 +23,10 @@ done
 cp runs/demo/task/compared/report.json results/demo_fine_tune.json
 
 cmake --preset release -DKVALIGN_BUILD_BENCHMARKS=ON >/dev/null
-cmake --build --preset release --target projection train_step >&2
-build/release/tests/benchmarks/projection 2 101 > results/benchmarks/projection.json
+cmake --build --preset release --target kvalign train_step >&2
+receiver=models/qwen2.5-coder-1.5b-q4_k_m
+build/release/tools/kvalign bench --threads 2 $([ -d $receiver ] && echo --receiver $receiver) \
+  --output results/benchmarks/cpu.jsonl >&2
 echo 8 100 31 | build/release/tests/benchmarks/train_step 2 | python3 -c 'import json
 print(json.dumps({"threads": 2, "sequences": 8, "tokens": 100, "milliseconds": json.loads(input())}))' \
   > results/benchmarks/train_step.json

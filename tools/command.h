@@ -34,6 +34,7 @@ void add_distill_train(CLI::App& app, Command& chosen);
 void add_fine_tune(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);
 void add_continue(CLI::App& app, Command& chosen);
+void add_bench(CLI::App& app, Command& chosen);
 void add_plan(CLI::App& app, Command& chosen);
 void add_reference(CLI::App& app, Command& chosen);
 void add_serve(CLI::App& app, Command& chosen);

@@ -48,6 +48,7 @@ int parse_and_run(int argc, char** argv) {
   add_fine_tune(app, chosen);
   add_eval(app, chosen);
   add_continue(app, chosen);
+  add_bench(app, chosen);
   add_plan(app, chosen);
   add_reference(app, chosen);
   add_serve(app, chosen);

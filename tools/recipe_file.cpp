@@ -43,6 +43,10 @@ void describe_load(OptionVisitor& visitor, LoadOptions& load) {
   visitor.section("load", "what a load generator sends to a server", load);
 }
 
+void describe_benchmark(OptionVisitor& visitor, benchmark::BenchmarkOptions& benchmark) {
+  visitor.section("benchmark", "what is timed", benchmark);
+}
+
 }  // namespace
 
 void DriftWatchOptions::describe(OptionVisitor& visitor) {
@@ -65,6 +69,7 @@ void RecipeFile::describe(OptionVisitor& visitor) {
   describe_generate(visitor, generate);
   describe_serving(visitor, serve, service, drift);
   describe_load(visitor, load);
+  describe_benchmark(visitor, benchmark);
 }
 
 void CaptureRecipe::describe(OptionVisitor& visitor) {
@@ -96,6 +101,11 @@ void ServeRecipe::describe(OptionVisitor& visitor) {
 
 void LoadRecipe::describe(OptionVisitor& visitor) {
   describe_load(visitor, load);
+}
+
+void BenchRecipe::describe(OptionVisitor& visitor) {
+  describe_device(visitor, recipe);
+  describe_benchmark(visitor, benchmark);
 }
 
 void DatasetRecipe::describe(OptionVisitor& visitor) {

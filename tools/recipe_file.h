@@ -1,8 +1,9 @@
-// One recipe file serves every subcommand: capture, training, evaluation, plan, serving, load and,
-// for generated data, the generator. A file may hold sections that a subcommand does not use; each
-// shows, in --help and --print-config, only those that it does.
+// One recipe file serves every subcommand: capture, training, evaluation, benchmark, plan, serving,
+// load and, for generated data, the generator. A file may hold sections that a subcommand does not
+// use; each shows, in --help and --print-config, only those that it does.
 #pragma once
 
+#include "kvalign/benchmark/benchmark.h"
 #include "kvalign/core/options.h"
 #include "kvalign/dataset/generator.h"
 #include "kvalign/deploy/model_service_options.h"
@@ -40,6 +41,7 @@ struct RecipeFile {
   ModelServiceOptions service;
   DriftWatchOptions drift;
   LoadOptions load;
+  benchmark::BenchmarkOptions benchmark;
   void describe(OptionVisitor& visitor);
 };
 
@@ -100,6 +102,15 @@ struct ServeRecipe {
 struct LoadRecipe {
   LoadOptions load;
   explicit LoadRecipe(const RecipeFile& file = {}) : load(file.load) {}
+  void describe(OptionVisitor& visitor);
+};
+
+/// Of the recipe's own fields only the device.
+struct BenchRecipe {
+  Recipe recipe;
+  benchmark::BenchmarkOptions benchmark;
+  explicit BenchRecipe(const RecipeFile& file = {})
+      : recipe(file.recipe), benchmark(file.benchmark) {}
   void describe(OptionVisitor& visitor);
 };
 

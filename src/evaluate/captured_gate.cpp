@@ -9,7 +9,7 @@
 #include <stdexcept>
 
 #include "kvalign/evaluate/identity_gate.h"
-#include "text_table.h"
+#include "number_text.h"
 
 namespace kvalign {
 namespace {

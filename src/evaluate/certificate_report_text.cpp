@@ -6,7 +6,8 @@
 #include "kvalign/bounds/seed_formula.h"
 #include "kvalign/evaluate/certificate_report.h"
 #include "kvalign/evaluate/percentiles.h"
-#include "text_table.h"
+#include "kvalign/evaluate/text_table.h"
+#include "number_text.h"
 
 namespace kvalign {
 namespace {

@@ -3,7 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "text_table.h"
+#include "kvalign/evaluate/text_table.h"
+#include "number_text.h"
 #include "transfer_report.h"
 
 namespace kvalign {

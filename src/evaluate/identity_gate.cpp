@@ -14,7 +14,7 @@
 #include <stdexcept>
 
 #include "kvalign/core/safetensors.h"
-#include "text_table.h"
+#include "number_text.h"
 
 namespace kvalign {
 namespace {

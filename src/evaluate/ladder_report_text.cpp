@@ -7,7 +7,8 @@
 #include <cstdio>
 
 #include "kvalign/evaluate/ladder_report.h"
-#include "text_table.h"
+#include "kvalign/evaluate/text_table.h"
+#include "number_text.h"
 
 namespace kvalign {
 namespace {

@@ -9,8 +9,8 @@
 #include <cmath>
 #include <optional>
 
+#include "number_text.h"
 #include "score_table.h"
-#include "text_table.h"
 
 namespace kvalign {
 namespace {

@@ -45,4 +45,20 @@ std::string with_commas(int64_t number) {
   return with_commas(std::to_string(number));
 }
 
+std::string format_interval(const Interval& interval) {
+  const std::string value = format_number(interval.value);
+  if (std::isnan(interval.low)) return value;
+  return value + " [" + format_number(interval.low) + ", " + format_number(interval.high) + "]";
+}
+
+std::string markdown_list(const std::string& lines) {
+  std::string text;
+  for (size_t begin = 0; begin < lines.size();) {
+    const size_t end = lines.find('\n', begin);
+    text += "- " + lines.substr(begin, end - begin) + "\n";
+    begin = end + 1;
+  }
+  return text;
+}
+
 }  // namespace kvalign

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "kvalign/evaluate/bootstrap.h"
+
 namespace kvalign {
 
 // Four decimals, or three digits where those say nothing; "-" where undefined.
@@ -18,5 +20,11 @@ std::string with_prefix(double value, const std::string& unit);
 // "2109440.5" -> "2,109,440.5"
 std::string with_commas(std::string digits);
 std::string with_commas(int64_t number);
+
+// "0.8123 [0.8011, 0.8240]"; the figure alone where there is no interval.
+std::string format_interval(const Interval& interval);
+
+// "- " before each line, for Markdown; every line ends with a line break.
+std::string markdown_list(const std::string& lines);
 
 }  // namespace kvalign

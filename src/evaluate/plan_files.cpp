@@ -7,8 +7,8 @@
 #include "kvalign/core/files.h"
 #include "kvalign/evaluate/plan.h"
 #include "kvalign/evaluate/svg_plot.h"
+#include "number_text.h"
 #include "plan_text.h"
-#include "text_table.h"
 #include "transfer_report.h"
 
 namespace kvalign {

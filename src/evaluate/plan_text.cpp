@@ -1,7 +1,8 @@
 // A plan for people: sentences and tables. See plan.h.
 #include "plan_text.h"
 
-#include "text_table.h"
+#include "kvalign/evaluate/text_table.h"
+#include "number_text.h"
 #include "transfer_report.h"
 
 namespace kvalign {

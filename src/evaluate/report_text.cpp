@@ -1,7 +1,8 @@
 // A report for people: the table on a terminal and report.md. Tables share their columns.
 #include "kvalign/evaluate/report.h"
+#include "kvalign/evaluate/text_table.h"
+#include "number_text.h"
 #include "task_head_text.h"
-#include "text_table.h"
 
 namespace kvalign {
 namespace {

@@ -1,7 +1,8 @@
 // Tables of task heads. See task_head_text.h.
 #include "task_head_text.h"
 
-#include "text_table.h"
+#include "kvalign/evaluate/text_table.h"
+#include "number_text.h"
 
 namespace kvalign {
 namespace {

@@ -8,7 +8,8 @@
 
 #include "answer_rule.h"
 #include "kvalign/evaluate/task_success_report.h"
-#include "text_table.h"
+#include "kvalign/evaluate/text_table.h"
+#include "number_text.h"
 
 namespace kvalign {
 namespace {

@@ -1,8 +1,7 @@
-// Tables and numbers as text. See text_table.h.
-#include "text_table.h"
+// See text_table.h.
+#include "kvalign/evaluate/text_table.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace kvalign {
 namespace {
@@ -41,22 +40,6 @@ std::string TextTable::markdown() const {
     text += "|";
     for (size_t i = 0; i < lines_[0].size(); ++i) text += i == 0 ? " --- |" : " ---: |";
     text += '\n';
-  }
-  return text;
-}
-
-std::string format_interval(const Interval& interval) {
-  const std::string value = format_number(interval.value);
-  if (std::isnan(interval.low)) return value;
-  return value + " [" + format_number(interval.low) + ", " + format_number(interval.high) + "]";
-}
-
-std::string markdown_list(const std::string& lines) {
-  std::string text;
-  for (size_t begin = 0; begin < lines.size();) {
-    const size_t end = lines.find('\n', begin);
-    text += "- " + lines.substr(begin, end - begin) + "\n";
-    begin = end + 1;
   }
   return text;
 }

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "json_number.h"
-#include "text_table.h"
+#include "number_text.h"
 
 namespace kvalign {
 namespace {

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "cache_geometry.h"
+
 namespace kvalign {
 namespace {
 
@@ -20,24 +22,6 @@ void check_baseline_reads_one_stream(const ProjectorOptions& options, const Feat
               " expects one sender stream for each receiver stream, got layer map '",
               options.layer_map.kind, "' with features '", options.layer_map.features,
               "'. Use nearest_depth with own features.");
-}
-
-void check_geometry_matches(const char* where, const KvGeometry& expected, const KvGeometry& got) {
-  TORCH_CHECK(!is_flat(expected), "KvProjector::", where,
-              ": a flat cache has no keys and values; pass its [1, tokens, ", expected.width(),
-              "] tensor.");
-  const auto check = [&](const char* field, const auto& wanted, const auto& came) {
-    TORCH_CHECK(wanted == came, "KvProjector::", where, ": expected a cache of '", expected.model,
-                "' with ", field, " ", wanted, ", got ", came, " ('", got.model,
-                "'). Was this cache captured from another model?");
-  };
-  check("num_layers", expected.num_layers, got.num_layers);
-  check("num_kv_heads", expected.num_kv_heads, got.num_kv_heads);
-  check("head_dim", expected.head_dim, got.head_dim);
-  check("model name", expected.model, got.model);
-  TORCH_CHECK(expected == got, "KvProjector::", where, ": expected a cache of '", expected.model,
-              "' with the same rope and sliding windows as in training, got others. Was this cache "
-              "captured with another configuration?");
 }
 
 // What the part that reads the receiver's cache reads of it; none for kinds without one.
@@ -110,7 +94,7 @@ KvProjector KvProjector::with_rank(int64_t rank) const {
 }
 
 KvCache KvProjector::project(const KvCache& sender_cache) const {
-  check_geometry_matches("project", sender_, sender_cache.geometry());
+  check_cache_geometry("KvProjector::project", sender_, sender_cache.geometry());
   const at::NoGradGuard no_gradients;
   const at::Tensor streams_STd = sender_cache.streams().to(at::kFloat);
   return KvCache::from_streams(receiver_, project(streams_STd).contiguous());
@@ -125,7 +109,7 @@ at::Tensor KvProjector::compress(const at::Tensor& receiver_RTD,
 }
 
 KvCache KvProjector::compress(const KvCache& receiver_cache) const {
-  check_geometry_matches("compress", receiver_, receiver_cache.geometry());
+  check_cache_geometry("KvProjector::compress", receiver_, receiver_cache.geometry());
   const at::NoGradGuard no_gradients;
   const at::Tensor streams_RTD = receiver_cache.streams().to(at::kFloat);
   return KvCache::from_streams(sender_, compress(streams_RTD).contiguous());

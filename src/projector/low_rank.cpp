@@ -9,19 +9,11 @@
 #include "kvalign/core/random.h"
 #include "kvalign/format/fp8.h"
 #include "kvalign/projector/projector.h"
+#include "latent_wire.h"
 #include "stacked_linear.h"
 
 namespace kvalign {
 namespace {
-
-at::Tensor through_wire(const at::Tensor& latent, const std::string& wire) {
-  if (wire == "float32") return latent;
-  const at::Tensor fixed = latent.detach();
-  const at::Tensor sent = wire == "float16"
-                              ? fixed.to(at::kHalf).to(latent.scalar_type())
-                              : latent_codes(fixed).to(latent.scalar_type()) * kLatentScale;
-  return latent.requires_grad() ? latent + (sent - fixed) : sent;
-}
 
 class LowRank : public Projector {
  public:
@@ -52,7 +44,8 @@ class LowRank : public Projector {
 
  protected:
   at::Tensor project(const at::Tensor& features_GTF) override {
-    at::Tensor latent_1Tr = through_wire(encoder_->forward(features_GTF), options().latent_wire);
+    at::Tensor latent_1Tr =
+        latent_through_wire(encoder_->forward(features_GTF), options().latent_wire);
     if (used_rank() > 0) latent_1Tr = latent_1Tr * beginning_r(latent_1Tr);
     return project_whole_latent(latent_1Tr);
   }
@@ -81,6 +74,15 @@ class LowRank : public Projector {
 };
 
 }  // namespace
+
+at::Tensor latent_through_wire(const at::Tensor& latent, const std::string& wire) {
+  if (wire == "float32") return latent;
+  const at::Tensor fixed = latent.detach();
+  const at::Tensor sent = wire == "float16"
+                              ? fixed.to(at::kHalf).to(latent.scalar_type())
+                              : latent_codes(fixed).to(latent.scalar_type()) * kLatentScale;
+  return latent.requires_grad() ? latent + (sent - fixed) : sent;
+}
 
 at::Tensor latent_codes(const at::Tensor& latent) {
   const double largest = fp8_largest(Fp8Format::kE4M3FN);

@@ -17,13 +17,13 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <thread>
+#include <vector>
 
 #include "kvalign/core/random.h"
 #include "kvalign/core/sha256.h"
 #include "kvalign/deploy/model_service.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
-#include "tests/benchmarks/subjects.h"
 #include "tests/support/flat_geometry.h"
 #include "tests/support/temporary_folder.h"
 
@@ -32,6 +32,11 @@ namespace {
 using namespace kvalign;
 
 constexpr int64_t kSenderWidth = 512, kReceiverWidth = 4096;
+
+double median(std::vector<double> numbers) {
+  std::nth_element(numbers.begin(), numbers.begin() + numbers.size() / 2, numbers.end());
+  return numbers[numbers.size() / 2];
+}
 
 struct Cost {
   double seconds, processor_seconds;

@@ -28,9 +28,9 @@ class Worker:
         self.process.wait()
 
 
-def take_turns(workers, line, warm_up, rounds):
+def times_by_turns(workers, line, warm_up, rounds):
     """Median milliseconds of each worker's answers by round, {name: [..]}, in a new random order a
-    round; and for each name its ratio to the first worker. `line` and `warm_up` are what is asked."""
+    round. `line` and `warm_up` are what is asked."""
     times = {name: [] for name in workers}
     for worker in workers.values():
         worker.ask(warm_up)
@@ -40,6 +40,12 @@ def take_turns(workers, line, warm_up, rounds):
         shuffler.shuffle(order)
         for name in order:
             times[name].append(statistics.median(workers[name].ask(line)))
+    return times
+
+
+def take_turns(workers, line, warm_up, rounds):
+    """times_by_turns in figures: for each name its milliseconds, and its ratio to the first worker."""
+    times = times_by_turns(workers, line, warm_up, rounds)
     first = next(iter(workers))
     result = {}
     for name, values in times.items():

@@ -169,6 +169,43 @@ class ResultsTableTest(unittest.TestCase):
         self.assertNotIn("wrong document", text)
         self.assertIn("medians of 3 texts. a cpu, cpu. Energy: NVML GPU.\n", text)
 
+    def test_benchmark(self):
+        def row(variant, buffers, ratios, **more):
+            spread = {"median": 4.321, "p10": 4.0, "p90": 123.4}
+            return {"suite": "projection", "case": "V1", "variant": variant, "dtype": "float32", "buffers": buffers,
+                    "rounds": 11, "milliseconds": spread, "ratios": ratios, "percent_of_peak": 71.6,
+                    "percent_of_copy": None} | more
+
+        def ratio(verdict):
+            return {"median": 0.75, "p10": 0.7, "p90": 1.25, "verdict": verdict}
+
+        lines = [{"machine": report()["machine"], "limits": {}},
+                 row("ours", "hot", {"eager": ratio("faster"), "gemm": ratio("equal")}),
+                 row("eager", "hot", {"gemm": ratio("slower")}),
+                 row("ours", "cold", {"eager": ratio("faster")}, percent_of_copy=12.3, rounds=5),
+                 row("ours", "hot", {}, suite="codec"),
+                 {"peak_memory_bytes": 1}]
+        (self.path / "benchmarks").mkdir()
+        (self.path / "benchmarks/cpu.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        self.write_readme("<!-- benchmark:cpu.projection -->\n<!-- /benchmark -->\n")
+        self.assertEqual(self.run_script().returncode, 0)
+        self.assertEqual(self.run_script("--check").returncode, 0)
+        text = (self.path / "README.md").read_text()
+        self.assertIn("| case | dtype | buffers | ms | / eager | / gemm | of peak | of copy |\n", text)
+        self.assertIn("| V1 | float32 | hot | 4.32 [4, 123] | 0.75 [0.70, 1.25] | 0.75 [0.70, 1.25] = | 72 % | - |\n",
+                      text)
+        self.assertIn("| V1 | float32 | cold | 4.32 [4, 123] | 0.75 [0.70, 1.25] | - | 72 % | 12 % |\n", text)
+        self.assertEqual(text.count("| V1 |"), 2)
+        self.assertIn("of 5 to 11 rounds", text)
+        self.assertIn("a cpu, cpu, 2 threads, LibTorch 2.11.0.\n", text)
+
+    def test_benchmark_that_is_missing_is_named(self):
+        self.write_readme("<!-- benchmark:cpu.codec -->\n<!-- /benchmark -->\n")
+        self.assertIn("cpu.jsonl is missing", self.run_script().stderr)
+        (self.path / "benchmarks").mkdir()
+        (self.path / "benchmarks/cpu.jsonl").write_text(json.dumps({"machine": report()["machine"]}) + "\n")
+        self.assertIn("cpu.jsonl holds nothing of suite 'codec'", self.run_script().stderr)
+
     def test_seed_numbers_name_what_is_missing(self):
         self.write_readme("<!-- seed:tables -->\n<!-- /seed -->\n")
         refused = self.run_script()

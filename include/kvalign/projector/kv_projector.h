@@ -66,6 +66,7 @@ class KVALIGN_API KvProjector {
   const KvGeometry& receiver() const { return receiver_; }
   const FeaturePlan& plan() const { return plan_; }
   Projector& projector() const { return *projector_; }
+  const std::shared_ptr<Projector>& shared_projector() const { return projector_; }
 
  private:
   ProjectorOptions options_;

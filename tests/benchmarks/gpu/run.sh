@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What a machine with an NVIDIA GPU can tell: runs the tests that need one, times the FP8 kernels, and
-# measures milliseconds and joules of projection beside the receiver's prefill (pair.yaml). Arguments go
-# to every kvalign command: run.sh --set device=cpu. Needs scripts/setup_capture.sh for Python torch.
+# What a machine with an NVIDIA GPU can tell: runs the tests that need one and the benchmark, and measures
+# milliseconds and joules of projection beside the receiver's prefill (pair.yaml). Arguments go to every
+# kvalign command: run.sh --set device=cpu. Needs scripts/setup_capture.sh for Python torch.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 
@@ -9,9 +9,8 @@ scripts/setup.sh
 cmake --preset release -DKVALIGN_BUILD_BENCHMARKS=ON >/dev/null
 cmake --build --preset release
 ctest --preset release -L gpu
-build/release/tests/benchmarks/fp8_codec_cuda 1024 21
-
 kvalign=build/release/tools/kvalign python=.deps/venv/bin/python recipe=tests/benchmarks/gpu/pair.yaml
+"$kvalign" bench --output results/benchmarks/cuda.jsonl "$@"
 rm -rf data/gpu runs/gpu
 mkdir -p data/gpu
 .deps/capture/bin/python tests/benchmarks/gpu/random_pair.py demo/receiver data/gpu

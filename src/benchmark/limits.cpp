@@ -1,0 +1,119 @@
+// See limits.h.
+#include "kvalign/benchmark/limits.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "copy_bytes.h"
+#include "fma_loop.h"
+
+namespace kvalign::benchmark {
+namespace {
+
+constexpr int kRounds = 7;
+constexpr int64_t kMiB = 1 << 20;
+
+double best_of(const Stopwatch& stopwatch, const std::function<void()>& work) {
+  work();
+  double best = stopwatch(work);
+  for (int round = 1; round < kRounds; ++round) best = std::min(best, stopwatch(work));
+  return best;
+}
+
+double copy_bytes_per_second(at::Device device, const Stopwatch& stopwatch) {
+  const int64_t bytes = (device.is_cpu() ? 256 : 1024) * kMiB;
+  const at::Tensor from = at::empty({bytes}, at::device(device).dtype(at::kByte)).random_();
+  const at::Tensor to = at::empty_like(from).random_();
+  const double seconds = best_of(stopwatch, [&] { copy_bytes(from, to); });
+  return 2 * static_cast<double>(bytes) / seconds;
+}
+
+double loop_flops_per_second(const Stopwatch& stopwatch) {
+  constexpr int64_t kIterations = 5'000'000;
+  const int64_t threads = at::get_num_threads();
+  std::atomic<float> sum = 0;
+  const double seconds = best_of(stopwatch, [&] {
+    at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) sum += fma_loop(kIterations);
+    });
+  });
+  return static_cast<double>(threads * kIterations * fma_loop_flops()) / seconds;
+}
+
+double product_flops_per_second(at::Device device, at::ScalarType dtype,
+                                const Stopwatch& stopwatch) {
+  const int64_t size = device.is_cpu() ? 512 : 4096;
+  const auto options = at::device(device).dtype(dtype);
+  const at::Tensor a = at::randn({size, size}, options);
+  const at::Tensor b = at::randn({size, size}, options).t();  // as at::linear has its weights
+  at::Tensor product = at::empty({size, size}, options);
+  const double seconds = best_of(stopwatch, [&] { at::mm_out(product, a, b); });
+  return 2 * static_cast<double>(size * size * size) / seconds;
+}
+
+double empty_call_seconds(at::Device device, const Stopwatch& stopwatch) {
+  constexpr int kCalls = 1000;
+  at::Tensor number = at::ones({1}, at::device(device));
+  return best_of(stopwatch,
+                 [&] {
+                   for (int i = 0; i < kCalls; ++i) number.neg_();
+                 }) /
+         kCalls;
+}
+
+}  // namespace
+
+void copy_bytes(const at::Tensor& from, const at::Tensor& to) {
+  if (!from.is_cpu()) {
+    to.copy_(from);
+    return;
+  }
+  const auto* source = static_cast<const char*>(from.const_data_ptr());
+  auto* target = static_cast<char*>(to.data_ptr());
+  at::parallel_for(0, from.numel(), kMiB, [&](int64_t begin, int64_t end) {
+    std::memcpy(target + begin, source + begin, static_cast<size_t>(end - begin));
+  });
+}
+
+double Limits::flops_per_second(at::ScalarType dtype) const {
+  return dtype == at::kBFloat16 ? bfloat16_flops_per_second : float32_flops_per_second;
+}
+
+Limits measure_limits(at::Device device, const Stopwatch& stopwatch) {
+  const double loop = device.is_cpu() ? loop_flops_per_second(stopwatch) : 0;
+  return {.copy_bytes_per_second = copy_bytes_per_second(device, stopwatch),
+          .float32_flops_per_second =
+              device.is_cpu() ? loop : product_flops_per_second(device, at::kFloat, stopwatch),
+          .bfloat16_flops_per_second =
+              std::max(loop, product_flops_per_second(device, at::kBFloat16, stopwatch)),
+          .empty_call_seconds = empty_call_seconds(device, stopwatch)};
+}
+
+nlohmann::json to_json(const Limits& limits) {
+  return {{"copy_gb_per_s", 1e-9 * limits.copy_bytes_per_second},
+          {"float32_gflop_per_s", 1e-9 * limits.float32_flops_per_second},
+          {"bfloat16_gflop_per_s", 1e-9 * limits.bfloat16_flops_per_second},
+          {"empty_call_us", 1e6 * limits.empty_call_seconds}};
+}
+
+int64_t last_cache_bytes(at::Device device) {
+  if (!device.is_cpu()) return 128 * kMiB;
+  const int64_t bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  return bytes > 0 ? bytes : 32 * kMiB;
+}
+
+std::string dtype_name(at::ScalarType dtype) {
+  if (dtype == at::kFloat) return "float32";
+  if (dtype == at::kBFloat16) return "bfloat16";
+  TORCH_CHECK(dtype == at::kFloat8_e4m3fn,
+              "dtype_name: expected float32, bfloat16 or float8_e4m3fn, got ", dtype);
+  return "float8_e4m3fn";
+}
+
+}  // namespace kvalign::benchmark

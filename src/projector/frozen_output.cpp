@@ -1,0 +1,125 @@
+// See frozen_output.h.
+#include "frozen_output.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "fresh_tensor.h"
+#include "kvalign/ops/row_norm.h"
+
+namespace kvalign {
+namespace {
+
+// Outputs that are normalised while they are in the last-level cache, bytes: few enough to stay
+// there, enough rows that the product's own preparation of the weights does not count.
+constexpr int64_t kCachedBytes = int64_t{8} << 20;
+
+// The product to K a costs (F + 1)^2 multiplications a token, the pass over the outputs about as
+// long as 16 D of them (measured on AVX2).
+bool squares_pay(const ProjectorShape& shape) {
+  const int64_t inputs = shape.num_features + 1;
+  return shape.num_groups == shape.num_streams && inputs * inputs <= 16 * shape.width;
+}
+
+// LayerNorm's mean taken out.
+StreamMap centred(const StreamMap& map) {
+  return {.weight_DF = map.weight_DF - map.weight_DF.mean(0, /*keepdim=*/true),
+          .bias_D = map.bias_D - map.bias_D.mean()};
+}
+
+// K of A = [W, b], K'K = A'A: the rows of A'A's eigenvectors times the roots of its eigenvalues,
+// of which a map of low rank has some that are 0 but for rounding.
+StreamMap roots_of_squares(const StreamMap& map) {
+  const at::Tensor all_DA = at::cat({map.weight_DF, map.bias_D.unsqueeze(1)}, 1);
+  const auto [values_A, vectors_AA] = at::linalg_eigh(at::mm(all_DA.t(), all_DA));
+  const at::Tensor roots_AA = vectors_AA.t() * values_A.clamp_min(0).sqrt().unsqueeze(1);
+  const int64_t num_features = map.weight_DF.size(1);
+  return {.weight_DF = roots_AA.narrow(1, 0, num_features),
+          .bias_D = roots_AA.select(1, num_features)};
+}
+
+}  // namespace
+
+FrozenOutput::FrozenOutput(const ProjectorShape& shape,
+                           const std::function<StreamMap(int64_t)>& map_of, const NormFactors& norm,
+                           at::ScalarType dtype)
+    : dtype_(dtype), kind_(norm.kind), epsilon_(norm.epsilon) {
+  const auto normalised_map_of = [&](int64_t stream) {
+    return kind_ == NormKind::kLayer ? centred(map_of(stream)) : map_of(stream);
+  };
+  if (kind_ == NormKind::kNone || !squares_pay(shape)) {
+    map_.emplace(shape, normalised_map_of, dtype);
+    if (kind_ != NormKind::kNone) keep_factors(norm);
+    return;
+  }
+  ProjectorShape squares = shape, scaled = shape;
+  squares.width = scaled.num_features = shape.num_features + 1;
+  squares_.emplace(
+      squares, [&](int64_t stream) { return roots_of_squares(normalised_map_of(stream)); },
+      at::kFloat);
+  map_.emplace(
+      scaled,
+      [&](int64_t stream) {
+        const StreamMap map = normalised_map_of(stream);
+        const at::Tensor gamma_D = norm.gamma_RD[stream];
+        return StreamMap{
+            .weight_DF =
+                at::cat({map.weight_DF, map.bias_D.unsqueeze(1)}, 1) * gamma_D.unsqueeze(1),
+            .bias_D = norm.beta_RD.defined() ? norm.beta_RD[stream] : at::zeros_like(gamma_D)};
+      },
+      dtype);
+}
+
+void FrozenOutput::keep_factors(const NormFactors& norm) {
+  gamma_RD_ = norm.gamma_RD.to(at::kFloat);
+  if (norm.beta_RD.defined()) beta_RD_ = norm.beta_RD.to(at::kFloat);
+}
+
+at::Tensor FrozenOutput::run(const at::Tensor& features_GTF) const {
+  if (kind_ == NormKind::kNone) return map_->run(features_GTF).to(dtype_);
+  if (squares_) return map_->run(scaled_features(features_GTF)).to(dtype_);
+  return run_and_normalise(features_GTF);
+}
+
+// a / sqrt(|K a|^2 / D + epsilon).
+at::Tensor FrozenOutput::scaled_features(const at::Tensor& features_GTF) const {
+  const at::Tensor roots_GTK = squares_->run(features_GTF.to(at::kFloat));
+  const at::Tensor scale_GT1 = at::linalg_vector_norm(roots_GTK, 2, {2}, /*keepdim=*/true)
+                                   .square_()
+                                   .div_(static_cast<double>(map_->shape().width))
+                                   .add_(epsilon_)
+                                   .rsqrt_()
+                                   .to(features_GTF.scalar_type());
+  return at::cat({features_GTF * scale_GT1, scale_GT1}, 2);
+}
+
+at::Tensor FrozenOutput::run_and_normalise(const at::Tensor& features_GTF) const {
+  const int64_t tokens = features_GTF.size(1);
+  const ProjectorShape& shape = map_->shape();
+  const int64_t row_bytes = shape.num_streams * shape.width * static_cast<int64_t>(sizeof(float));
+  const int64_t block = std::max<int64_t>(1, kCachedBytes / row_bytes);
+  at::Tensor output_RTD = map_->empty_output(tokens);
+  for (int64_t first = 0; first < tokens; first += block) {
+    const int64_t rows = std::min(block, tokens - first);
+    at::Tensor block_RTD = output_RTD.narrow(1, first, rows);
+    map_->write(features_GTF.narrow(1, first, rows), block_RTD);
+    normalise(block_RTD);
+  }
+  return output_RTD.to(dtype_);
+}
+
+void FrozenOutput::normalise(at::Tensor& output_RTD) const {
+  if (output_RTD.is_cpu()) {
+    normalise_rows_(output_RTD, gamma_RD_, beta_RD_, epsilon_);
+    return;
+  }
+  const at::Tensor normalised_RTD =
+      at::rms_norm(output_RTD.to(at::kFloat), {output_RTD.size(2)}, {}, epsilon_);
+  output_RTD.copy_(beta_RD_.defined()
+                       ? at::addcmul(beta_RD_.unsqueeze(1), normalised_RTD, gamma_RD_.unsqueeze(1))
+                       : normalised_RTD * gamma_RD_.unsqueeze(1));
+}
+
+}  // namespace kvalign
