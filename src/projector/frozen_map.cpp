@@ -31,14 +31,18 @@ FrozenMap::FrozenMap(const ProjectorShape& shape,
           at::empty(by_output ? at::IntArrayRef({shape.num_groups, outputs, shape.num_features})
                               : at::IntArrayRef({shape.num_groups, shape.num_features, outputs}),
                     like);
-      bias_GO_ = at::empty({shape.num_groups, outputs}, like.dtype(feature_dtype()));
+      if (map.bias_D.defined()) {
+        bias_GO_ = at::empty({shape.num_groups, outputs}, like.dtype(feature_dtype()));
+      }
     }
     const at::Tensor group_weight = weight_[stream / streams];
     const int64_t first = stream % streams * shape.width;
     (converts() ? group_weight : group_weight.t())
         .narrow(0, first, shape.width)
         .copy_(map.weight_DF);
-    bias_GO_[stream / streams].narrow(0, first, shape.width).copy_(map.bias_D);
+    if (bias_GO_.defined()) {
+      bias_GO_[stream / streams].narrow(0, first, shape.width).copy_(map.bias_D);
+    }
   }
 }
 
@@ -51,7 +55,7 @@ bool FrozenMap::converts() const {
 }
 
 at::Tensor FrozenMap::empty_output(int64_t num_tokens) const {
-  const at::TensorOptions options = bias_GO_.options();
+  const at::TensorOptions options = weight_.options().dtype(feature_dtype());
   if (shape_.num_groups == shape_.num_streams) {
     return fresh_tensor({shape_.num_streams, num_tokens, shape_.width}, options);
   }
@@ -61,15 +65,19 @@ at::Tensor FrozenMap::empty_output(int64_t num_tokens) const {
 void FrozenMap::write(const at::Tensor& features_GTF, at::Tensor& output_RTD) const {
   const int64_t streams = shape_.num_streams / shape_.num_groups;
   if (!converts() && streams == 1 && shape_.num_groups > 1) {
-    at::baddbmm_out(output_RTD, bias_GO_.unsqueeze(1), features_GTF, weight_);
+    bias_GO_.defined() ? at::baddbmm_out(output_RTD, bias_GO_.unsqueeze(1), features_GTF, weight_)
+                       : at::bmm_out(output_RTD, features_GTF, weight_);
     return;
   }
   for (int64_t group = 0; group < shape_.num_groups; ++group) {
     at::Tensor output_TO = matrix_of_group(output_RTD, group, streams);
+    const at::Tensor bias_O = bias_GO_.defined() ? bias_GO_[group] : bias_GO_;
     if (converts()) {
-      output_TO.copy_(frozen_linear(features_GTF[group], weight_[group], bias_GO_[group]));
+      output_TO.copy_(frozen_linear(features_GTF[group], weight_[group], bias_O));
+    } else if (bias_O.defined()) {
+      at::addmm_out(output_TO, bias_O, features_GTF[group], weight_[group]);
     } else {
-      at::addmm_out(output_TO, bias_GO_[group], features_GTF[group], weight_[group]);
+      at::mm_out(output_TO, features_GTF[group], weight_[group]);
     }
   }
 }

@@ -21,8 +21,8 @@ namespace kvalign {
 
 class FrozenMap {
  public:
-  /// `map_of` is asked once for each stream, in order. `dtype`: float32 or bfloat16, of the
-  /// weights.
+  /// `map_of` is asked once for each stream, in order; its bias may be undefined, for all streams.
+  /// `dtype`: float32 or bfloat16, of the weights.
   FrozenMap(const ProjectorShape& shape, const std::function<StreamMap(int64_t stream)>& map_of,
             at::ScalarType dtype);
 
@@ -46,8 +46,8 @@ class FrozenMap {
   bool converts() const;  ///< weights are not of feature_dtype()
 
   ProjectorShape shape_;
-  at::Tensor weight_;  ///< [G, F, O], or [G, O, F] where it converts
-  at::Tensor bias_GO_;
+  at::Tensor weight_;   ///< [G, F, O], or [G, O, F] where it converts
+  at::Tensor bias_GO_;  ///< none where the maps have none
 };
 
 }  // namespace kvalign

@@ -55,7 +55,8 @@ FrozenOutput::FrozenOutput(const ProjectorShape& shape,
     return;
   }
   ProjectorShape squares = shape, scaled = shape;
-  squares.width = scaled.num_features = shape.num_features + 1;
+  squares.width = shape.num_features + 1;
+  scaled.num_features = shape.num_features + 2;
   squares_.emplace(
       squares, [&](int64_t stream) { return roots_of_squares(normalised_map_of(stream)); },
       at::kFloat);
@@ -63,11 +64,13 @@ FrozenOutput::FrozenOutput(const ProjectorShape& shape,
       scaled,
       [&](int64_t stream) {
         const StreamMap map = normalised_map_of(stream);
-        const at::Tensor gamma_D = norm.gamma_RD[stream];
+        const at::Tensor gamma_D1 = norm.gamma_RD[stream].unsqueeze(1);
+        const at::Tensor beta_D1 =
+            norm.beta_RD.defined() ? norm.beta_RD[stream].unsqueeze(1) : at::zeros_like(gamma_D1);
         return StreamMap{
             .weight_DF =
-                at::cat({map.weight_DF, map.bias_D.unsqueeze(1)}, 1) * gamma_D.unsqueeze(1),
-            .bias_D = norm.beta_RD.defined() ? norm.beta_RD[stream] : at::zeros_like(gamma_D)};
+                at::cat({map.weight_DF * gamma_D1, map.bias_D.unsqueeze(1) * gamma_D1, beta_D1}, 1),
+            .bias_D = {}};
       },
       dtype);
 }
@@ -83,16 +86,15 @@ at::Tensor FrozenOutput::run(const at::Tensor& features_GTF) const {
   return run_and_normalise(features_GTF);
 }
 
-// a / sqrt(|K a|^2 / D + epsilon).
+// [a / sqrt(|K a|^2 / D + epsilon), 1].
 at::Tensor FrozenOutput::scaled_features(const at::Tensor& features_GTF) const {
+  const int64_t width = map_->shape().width;
   const at::Tensor roots_GTK = squares_->run(features_GTF.to(at::kFloat));
-  const at::Tensor scale_GT1 = at::linalg_vector_norm(roots_GTK, 2, {2}, /*keepdim=*/true)
-                                   .square_()
-                                   .div_(static_cast<double>(map_->shape().width))
-                                   .add_(epsilon_)
-                                   .rsqrt_()
-                                   .to(features_GTF.scalar_type());
-  return at::cat({features_GTF * scale_GT1, scale_GT1}, 2);
+  if (features_GTF.is_cpu()) return scale_features(features_GTF, roots_GTK, width, epsilon_);
+  const at::Tensor scale_GT1 =
+      (roots_GTK.square().sum(2, /*keepdim=*/true) / width + epsilon_).rsqrt();
+  return at::cat({features_GTF * scale_GT1, scale_GT1, at::ones_like(scale_GT1)}, 2)
+      .to(feature_dtype());
 }
 
 at::Tensor FrozenOutput::run_and_normalise(const at::Tensor& features_GTF) const {
