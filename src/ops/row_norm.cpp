@@ -116,7 +116,8 @@ void normalise_rows_(at::Tensor& rows_RTD, const at::Tensor& gamma_RD, const at:
               "contiguous rows, got ",
               rows_RTD.scalar_type(), " ", rows_RTD.sizes(), " with strides ", rows_RTD.strides(),
               " on ", rows_RTD.device());
-  const int64_t num_streams = rows_RTD.size(0), width = rows_RTD.size(2);
+  const int64_t num_streams = rows_RTD.size(0), num_tokens = rows_RTD.size(1),
+                width = rows_RTD.size(2);
   TORCH_CHECK(gamma_RD.defined() && is_float_matrix(gamma_RD, num_streams, width) &&
                   (!beta_RD.defined() || is_float_matrix(beta_RD, num_streams, width)),
               "normalise_rows_: expected gamma, and beta or none, as contiguous float32 [",
@@ -126,16 +127,17 @@ void normalise_rows_(at::Tensor& rows_RTD, const at::Tensor& gamma_RD, const at:
   const float* gamma = gamma_RD.const_data_ptr<float>();
   const float* beta = beta_RD.defined() ? beta_RD.const_data_ptr<float>() : nullptr;
   const int64_t stream_stride = rows_RTD.stride(0), token_stride = rows_RTD.stride(1);
-  at::parallel_for(0, rows_RTD.size(1) * num_streams, rows_worth_a_thread(width),
-                   [&](int64_t first, int64_t last) {
-                     for (int64_t row = first; row < last; ++row) {
-                       const int64_t stream = row % num_streams, token = row / num_streams;
-                       HWY_DYNAMIC_DISPATCH(normalise_row)
-                       (rows + stream * stream_stride + token * token_stride, width,
-                        gamma + stream * width, beta ? beta + stream * width : nullptr,
-                        static_cast<float>(epsilon));
-                     }
-                   });
+  const bool stream_by_stream = stream_stride > token_stride;  // as they lie in memory
+  at::parallel_for(
+      0, num_tokens * num_streams, rows_worth_a_thread(width), [&](int64_t first, int64_t last) {
+        for (int64_t row = first; row < last; ++row) {
+          const int64_t stream = stream_by_stream ? row / num_tokens : row % num_streams;
+          const int64_t token = stream_by_stream ? row % num_tokens : row / num_streams;
+          HWY_DYNAMIC_DISPATCH(normalise_row)
+          (rows + stream * stream_stride + token * token_stride, width, gamma + stream * width,
+           beta ? beta + stream * width : nullptr, static_cast<float>(epsilon));
+        }
+      });
 }
 
 at::Tensor scale_features(const at::Tensor& features_GTF, const at::Tensor& roots_GTK,

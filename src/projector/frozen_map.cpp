@@ -62,22 +62,28 @@ at::Tensor FrozenMap::empty_output(int64_t num_tokens) const {
   return fresh_tensor({num_tokens, shape_.num_streams, shape_.width}, options).transpose(0, 1);
 }
 
-void FrozenMap::write(const at::Tensor& features_GTF, at::Tensor& output_RTD) const {
+void FrozenMap::write(const at::Tensor& features_GTF, at::Tensor& output_RTD,
+                      int64_t first_group) const {
+  const int64_t num_groups = features_GTF.size(0);
   const int64_t streams = shape_.num_streams / shape_.num_groups;
-  if (!converts() && streams == 1 && shape_.num_groups > 1) {
-    bias_GO_.defined() ? at::baddbmm_out(output_RTD, bias_GO_.unsqueeze(1), features_GTF, weight_)
-                       : at::bmm_out(output_RTD, features_GTF, weight_);
+  const bool has_bias = bias_GO_.defined();
+  if (!converts() && streams == 1 && num_groups > 1) {
+    const at::Tensor weight_GFO = weight_.narrow(0, first_group, num_groups);
+    has_bias ? at::baddbmm_out(output_RTD, bias_GO_.narrow(0, first_group, num_groups).unsqueeze(1),
+                               features_GTF, weight_GFO)
+             : at::bmm_out(output_RTD, features_GTF, weight_GFO);
     return;
   }
-  for (int64_t group = 0; group < shape_.num_groups; ++group) {
+  for (int64_t group = 0; group < num_groups; ++group) {
     at::Tensor output_TO = matrix_of_group(output_RTD, group, streams);
-    const at::Tensor bias_O = bias_GO_.defined() ? bias_GO_[group] : bias_GO_;
+    const at::Tensor features_TF = features_GTF[group], weight = weight_[first_group + group];
+    const at::Tensor bias_O = has_bias ? bias_GO_[first_group + group] : at::Tensor();
     if (converts()) {
-      output_TO.copy_(frozen_linear(features_GTF[group], weight_[group], bias_O));
-    } else if (bias_O.defined()) {
-      at::addmm_out(output_TO, bias_O, features_GTF[group], weight_[group]);
+      output_TO.copy_(frozen_linear(features_TF, weight, bias_O));
+    } else if (has_bias) {
+      at::addmm_out(output_TO, bias_O, features_TF, weight);
     } else {
-      at::mm_out(output_TO, features_GTF[group], weight_[group]);
+      at::mm_out(output_TO, features_TF, weight);
     }
   }
 }

@@ -97,31 +97,46 @@ at::Tensor FrozenOutput::scaled_features(const at::Tensor& features_GTF) const {
       .to(feature_dtype());
 }
 
+// In blocks of tokens, or where each stream has its features, of streams and then of tokens.
 at::Tensor FrozenOutput::run_and_normalise(const at::Tensor& features_GTF) const {
-  const int64_t tokens = features_GTF.size(1);
   const ProjectorShape& shape = map_->shape();
-  const int64_t row_bytes = shape.num_streams * shape.width * static_cast<int64_t>(sizeof(float));
-  const int64_t block = std::max<int64_t>(1, kCachedBytes / row_bytes);
+  const int64_t tokens = features_GTF.size(1), streams = shape.num_streams / shape.num_groups;
+  const int64_t cached_rows =
+      std::max<int64_t>(1, kCachedBytes / (shape.width * static_cast<int64_t>(sizeof(float))));
+  const int64_t group_block =
+      streams > 1
+          ? shape.num_groups
+          : std::clamp<int64_t>(cached_rows / std::max<int64_t>(1, tokens), 1, shape.num_groups);
+  const int64_t token_block = std::max<int64_t>(1, cached_rows / (group_block * streams));
   at::Tensor output_RTD = map_->empty_output(tokens);
-  for (int64_t first = 0; first < tokens; first += block) {
-    const int64_t rows = std::min(block, tokens - first);
-    at::Tensor block_RTD = output_RTD.narrow(1, first, rows);
-    map_->write(features_GTF.narrow(1, first, rows), block_RTD);
-    normalise(block_RTD);
+  for (int64_t group = 0; group < shape.num_groups; group += group_block) {
+    const int64_t groups = std::min(group_block, shape.num_groups - group);
+    for (int64_t first = 0; first < tokens; first += token_block) {
+      const int64_t rows = std::min(token_block, tokens - first);
+      at::Tensor block_RTD =
+          output_RTD.narrow(0, group * streams, groups * streams).narrow(1, first, rows);
+      map_->write(features_GTF.narrow(0, group, groups).narrow(1, first, rows), block_RTD, group);
+      normalise(block_RTD, group * streams);
+    }
   }
   return output_RTD.to(dtype_);
 }
 
-void FrozenOutput::normalise(at::Tensor& output_RTD) const {
+void FrozenOutput::normalise(at::Tensor& output_RTD, int64_t first_stream) const {
+  const auto of_streams = [&](const at::Tensor& factors_RD) {
+    return factors_RD.defined() ? factors_RD.narrow(0, first_stream, output_RTD.size(0))
+                                : factors_RD;
+  };
+  const at::Tensor gamma_RD = of_streams(gamma_RD_), beta_RD = of_streams(beta_RD_);
   if (output_RTD.is_cpu()) {
-    normalise_rows_(output_RTD, gamma_RD_, beta_RD_, epsilon_);
+    normalise_rows_(output_RTD, gamma_RD, beta_RD, epsilon_);
     return;
   }
   const at::Tensor normalised_RTD =
       at::rms_norm(output_RTD.to(at::kFloat), {output_RTD.size(2)}, {}, epsilon_);
-  output_RTD.copy_(beta_RD_.defined()
-                       ? at::addcmul(beta_RD_.unsqueeze(1), normalised_RTD, gamma_RD_.unsqueeze(1))
-                       : normalised_RTD * gamma_RD_.unsqueeze(1));
+  const at::Tensor gamma_R1D = gamma_RD.unsqueeze(1);
+  output_RTD.copy_(beta_RD.defined() ? at::addcmul(beta_RD.unsqueeze(1), normalised_RTD, gamma_R1D)
+                                     : normalised_RTD * gamma_R1D);
 }
 
 }  // namespace kvalign

@@ -36,7 +36,7 @@ class FrozenOutput {
   void keep_factors(const NormFactors& norm);
   at::Tensor scaled_features(const at::Tensor& features_GTF) const;
   at::Tensor run_and_normalise(const at::Tensor& features_GTF) const;
-  void normalise(at::Tensor& output_RTD) const;
+  void normalise(at::Tensor& output_RTD, int64_t first_stream) const;
 
   at::ScalarType dtype_;
   NormKind kind_;

@@ -92,14 +92,32 @@ TEST(FrozenNorm, AMapToOneConstantGivesBeta) {
   }
 }
 
-// More rows than are normalised at once: 8 MiB are 32,768 rows of 64.
+// 8 MiB are normalised at once: 32,768 rows of 64.
 TEST(FrozenNorm, ManyRowsAreNormalisedInBlocks) {
-  const KvProjector projector = normed("rms", 4 * kWidth, kWidth);
-  const FrozenProjector frozen(projector);
-  const int64_t tokens = 32768 + 3;
-  const at::Tensor sender_STd = sender_streams(projector, tokens);
-  EXPECT_LE(relative_error(frozen.project(sender_STd), project_in_float64(projector, sender_STd)),
-            64 * 0x1p-24);
+  for (const char* map : {"flat", "nearest_depth", "all"}) {
+    ProjectorOptions options;
+    options.norm = "rms";
+    options.layer_map = {.kind = std::string(map) == "flat" ? "nearest_depth" : map};
+    const KvGeometry layered{.model = "model",
+                             .num_layers = 2,
+                             .num_kv_heads = 1,
+                             .head_dim = kWidth,
+                             .rope = RopeOptions{.rotary_dim = kWidth},
+                             .sliding_window_layers = {}};
+    const bool is_flat = std::string(map) == "flat";
+    const KvProjector projector = make_example(
+        {map, options, is_flat ? flat(2 * kWidth) : layered, is_flat ? flat(kWidth) : layered},
+        false);
+    const FrozenProjector frozen(projector);
+    // Several tokens of all streams, one stream at a time, and two at a time.
+    for (const int64_t tokens : {32768 + 3, 16384}) {
+      const at::Tensor sender_STd = sender_streams(projector, tokens);
+      EXPECT_LE(
+          relative_error(frozen.project(sender_STd), project_in_float64(projector, sender_STd)),
+          64 * 0x1p-24)
+          << map << ", " << tokens << " tokens";
+    }
+  }
 }
 
 }  // namespace
