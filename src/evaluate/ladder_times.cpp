@@ -146,9 +146,8 @@ class TextTimer {
   Step project(size_t projector) {
     const auto found = project_.find(projector);
     if (found != project_.end()) return found->second;
-    return project_[projector] = run(meter_, [&] {
-             return setup_.projectors[projector].project(features_STd_);
-           });
+    return project_[projector] =
+               run(meter_, [&] { return setup_.projectors[projector].project(features_STd_); });
   }
 
   Step compress(size_t projector, int64_t sinks) {
