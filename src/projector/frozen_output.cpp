@@ -14,7 +14,7 @@ namespace {
 
 // Outputs that are normalised while they are in the last-level cache, bytes: few enough to stay
 // there, enough rows that the product's own preparation of the weights does not count.
-constexpr int64_t kCachedBytes = int64_t{8} << 20;
+constexpr int64_t kCachedBytes = int64_t{16} << 20;
 
 // The product to K a costs (F + 1)^2 multiplications a token, the pass over the outputs about as
 // long as 16 D of them (measured on AVX2).

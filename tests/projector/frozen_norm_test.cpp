@@ -92,7 +92,7 @@ TEST(FrozenNorm, AMapToOneConstantGivesBeta) {
   }
 }
 
-// 8 MiB are normalised at once: 32,768 rows of 64.
+// 16 MiB are normalised at once: 65,536 rows of 64.
 TEST(FrozenNorm, ManyRowsAreNormalisedInBlocks) {
   for (const char* map : {"flat", "nearest_depth", "all"}) {
     ProjectorOptions options;
@@ -110,7 +110,7 @@ TEST(FrozenNorm, ManyRowsAreNormalisedInBlocks) {
         false);
     const FrozenProjector frozen(projector);
     // Several tokens of all streams, one stream at a time, and two at a time.
-    for (const int64_t tokens : {32768 + 3, 16384}) {
+    for (const int64_t tokens : {65536 + 3, 32768}) {
       const at::Tensor sender_STd = sender_streams(projector, tokens);
       EXPECT_LE(
           relative_error(frozen.project(sender_STd), project_in_float64(projector, sender_STd)),
