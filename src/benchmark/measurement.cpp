@@ -58,9 +58,11 @@ std::vector<std::string> baselines_of(const std::vector<Measurement>& rows) {
 }
 
 std::string heading(const Measurement& row) {
-  return row.suite + ": " + row.case_name + "; " + row.dtype + ", " + row.buffers + ", " +
-         std::to_string(row.rounds) + " rounds, A/A " + formatted("%.3f [", row.noise.median) +
-         formatted("%.3f, ", row.noise.p10) + formatted("%.3f]\n", row.noise.p90);
+  const std::string what =
+      row.suite + ": " + row.case_name + "; " + row.dtype + ", " + row.buffers + ", ";
+  if (row.rounds == 1) return what + "once\n";
+  return what + std::to_string(row.rounds) + " rounds, A/A " + formatted("%.3f", row.noise.median) +
+         " [" + formatted("%.3f", row.noise.p10) + ", " + formatted("%.3f", row.noise.p90) + "]\n";
 }
 
 }  // namespace

@@ -152,8 +152,8 @@ double relative_error(const std::vector<at::Tensor>& got,
     const at::Tensor expected = reference[i].to(got[i].device(), at::kDouble);
     const at::Tensor difference = got[i].to(at::kDouble) - expected;
     const double error = (difference.norm() / expected.norm()).item<double>();
-    // A NaN is larger than everything, and stays.
-    if (!(error <= largest)) largest = error;
+    if (std::isnan(error)) return error;
+    largest = std::max(largest, error);
   }
   return largest;
 }

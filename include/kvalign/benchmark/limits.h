@@ -14,7 +14,7 @@
 
 namespace kvalign::benchmark {
 
-struct Limits {
+struct KVALIGN_API Limits {
   double copy_bytes_per_second = 0;  ///< read and written; buffers far larger than the caches
   /// float32 on the CPU: a loop of fused multiply-adds in registers, on all threads. Elsewhere the
   /// faster of that and a square matrix product, for there are units that the loop does not use.

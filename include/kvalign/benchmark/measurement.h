@@ -20,20 +20,20 @@ struct BaselineRatio {
 };
 
 struct Measurement {
-  std::string suite;
-  std::string case_name;
-  std::string variant;
-  std::string detail;  ///< of how the variant does it; may be empty
-  std::string dtype;
-  std::string device;
+  std::string suite = {};
+  std::string case_name = {};
+  std::string variant = {};
+  std::string detail = {};  ///< of how the variant does it; may be empty
+  std::string dtype = {};
+  std::string device = {};
   int64_t threads = 0;
-  std::string buffers;  ///< hot: the same every call; cold: others, beyond the last cache
+  std::string buffers = {};  ///< hot: the same every call; cold: others, beyond the last cache
   int64_t rounds = 0;
   int64_t repetitions = 0;  ///< calls of a sample
-  Spread milliseconds;
+  Spread milliseconds = {};
   double first_call_ms = 0;
-  std::vector<BaselineRatio> ratios;
-  Spread noise;  ///< ratio of the A/A pair of the case's first variant
+  std::vector<BaselineRatio> ratios = {};
+  Spread noise = {};  ///< ratio of the A/A pair of the case's first variant
   double flops = 0;
   double bytes = 0;  ///< the least that must be read and written
   double percent_of_peak = 0;
