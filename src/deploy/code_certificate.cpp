@@ -8,7 +8,7 @@
 
 #include "kvalign/dataset/dataset_index.h"
 #include "kvalign/ops/fp8_half_widths.h"
-#include "kvalign/projector/kv_projector.h"
+#include "kvalign/projector/frozen_projector.h"
 
 namespace kvalign {
 namespace {
@@ -18,20 +18,20 @@ at::Tensor norms(const at::Tensor& values, at::IntArrayRef dimensions) {
 }
 
 // What the projector's maps read.
-at::Tensor features_of(const KvProjector& projector, const at::Tensor& values_MTW, bool latent) {
+at::Tensor features_of(const FrozenProjector& projector, const at::Tensor& values_MTW,
+                       bool latent) {
   if (!latent) return projector.plan().gather(values_MTW);
   return at::constant_pad_nd(values_MTW, {0, projector.options().rank - values_MTW.size(2)});
 }
 
 std::vector<PacketStreamCertificate> certify_streams(
-    const KvProjector& projector,
+    const FrozenProjector& projector, const at::Tensor& decoded_MTW,
     const std::function<StreamCertificate(int64_t stream)>& certificate_of,
     const at::Tensor& decoded_GTF, const at::Tensor& half_widths_GTF, bool latent) {
   const at::NoGradGuard no_gradients;
-  Projector& module = projector.projector();
-  const at::Tensor decoded = decoded_GTF.to(module.parameters().front().device());
+  const at::Tensor decoded = decoded_MTW.to(projector.device());
   const at::Tensor outputs_RTD =
-      (latent ? module.project_latent(decoded) : module.forward(decoded)).to(at::kCPU);
+      (latent ? projector.project_latent(decoded) : projector.project(decoded)).to(at::kCPU);
   const at::Tensor norm_RT = norms(outputs_RTD, {2});
   const int64_t num_streams = outputs_RTD.size(0);
   const std::vector<std::string> names =
@@ -72,7 +72,7 @@ CodedRows take_tokens(const CodedRows& rows, const at::Tensor& tokens) {
 }
 
 PacketCertificate certify_rows(
-    const CodedRows& rows, const KvProjector* projector,
+    const CodedRows& rows, const FrozenProjector* projector,
     const std::function<StreamCertificate(int64_t stream)>& certificate_of) {
   const Fp8HalfWidths widths =
       fp8_half_widths(rows.codes_MTW, rows.scales_MX, rows.wire, rows.num_kv_heads, rows.origin);
@@ -87,9 +87,10 @@ PacketCertificate certify_rows(
           to_list(norms(widths.half_widths_STD, {0, 2}) / norms(rows.decoded_MTW, {0, 2}))),
       .streams = {}};
   if (projector == nullptr) return result;
-  result.streams = certify_streams(
-      *projector, certificate_of, features_of(*projector, rows.decoded_MTW, rows.latent),
-      features_of(*projector, widths.half_widths_STD, rows.latent), rows.latent);
+  result.streams =
+      certify_streams(*projector, rows.decoded_MTW, certificate_of,
+                      features_of(*projector, rows.decoded_MTW, rows.latent),
+                      features_of(*projector, widths.half_widths_STD, rows.latent), rows.latent);
   return result;
 }
 

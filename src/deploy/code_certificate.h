@@ -16,7 +16,7 @@
 
 namespace kvalign {
 
-class KvProjector;
+class FrozenProjector;
 
 struct CodedRows {
   at::Tensor codes_MTW, scales_MX;  // as PacketCodes has them
@@ -36,7 +36,7 @@ CodedRows take_tokens(const CodedRows& rows, const at::Tensor& tokens);
 /// At least one token. Streams are bounded where there is a projector; a latent may have fewer
 /// numbers than it reads: the others are 0.
 PacketCertificate certify_rows(
-    const CodedRows& rows, const KvProjector* projector = nullptr,
+    const CodedRows& rows, const FrozenProjector* projector = nullptr,
     const std::function<StreamCertificate(int64_t stream)>& certificate_of = nullptr);
 
 }  // namespace kvalign

@@ -10,6 +10,7 @@
 #include "code_certificate.h"
 #include "kvalign/core/packet_tensors.h"
 #include "kvalign/core/sha256.h"
+#include "kvalign/projector/frozen_projector.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "packet_sender.h"
@@ -20,7 +21,7 @@ namespace {
 // The projector that reads what the packet holds.
 KvProjector projector_for(const PacketCodes& packet, const std::string& checkpoint) {
   const KvProjector whole = *load_checkpoint(checkpoint).projector;
-  check_packet_sender(packet.header, whole, packet_id(sha256_of_file(checkpoint)));
+  check_packet_sender(packet.header, whole.sender(), packet_id(sha256_of_file(checkpoint)));
   const bool latent = packet.header.content == PacketContent::kLatent;
   require_of_packet(
       latent == (whole.latent_bytes() > 0),
@@ -51,7 +52,8 @@ PacketCertificate certify_packet(std::string_view packet, const std::string& che
                        .latent = latent};
   if (checkpoint.empty()) return certify_rows(rows);
   const KvProjector projector = projector_for(codes, checkpoint);
-  return certify_rows(rows, &projector, [&](int64_t stream) {
+  const FrozenProjector frozen(projector);
+  return certify_rows(rows, &frozen, [&](int64_t stream) {
     return make_stream_certificate(projector.projector(), stream);
   });
 }

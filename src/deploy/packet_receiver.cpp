@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "kvalign/core/sha256.h"
+#include "kvalign/projector/frozen_projector.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "packet_sender.h"
@@ -19,11 +20,11 @@ at::Tensor token_row(const std::vector<int32_t>& ids, c10::Device device) {
   return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).to(device);
 }
 
-std::shared_ptr<const KvProjector> projector_on(const std::string& checkpoint, c10::Device device) {
+std::shared_ptr<const FrozenProjector> projector_on(const std::string& checkpoint,
+                                                    c10::Device device) {
   const std::shared_ptr<KvProjector> projector = load_checkpoint(checkpoint).projector;
-  projector->projector().eval();
   projector->projector().to(device);
-  return projector;
+  return std::make_shared<const FrozenProjector>(*projector);
 }
 
 }  // namespace
@@ -33,7 +34,7 @@ PacketReceiver::PacketReceiver(const std::string& checkpoint, const std::string&
     : PacketReceiver(projector_on(checkpoint, device), packet_id(sha256_of_file(checkpoint)),
                      Decoder::load(receiver, device)) {}
 
-PacketReceiver::PacketReceiver(std::shared_ptr<const KvProjector> projector,
+PacketReceiver::PacketReceiver(std::shared_ptr<const FrozenProjector> projector,
                                const PacketId& checkpoint_id, Decoder receiver)
     : projector_(std::move(projector)),
       checkpoint_id_(checkpoint_id),
@@ -61,15 +62,14 @@ void PacketReceiver::check_sender(const DecodedPacket& packet) const {
   require_of_packet(header.position_offset == 0,
                     "expected a text from its first token, got position_offset " +
                         std::to_string(header.position_offset) + ". Send the whole prefix");
-  check_packet_sender(header, *projector_, checkpoint_id_);
+  check_packet_sender(header, projector_->sender(), checkpoint_id_);
 }
 
 KvCache PacketReceiver::cache_of(const DecodedPacket& packet) const {
   check_sender(packet);
-  const at::NoGradGuard no_gradients;
   const at::Tensor sent = packet.values_TMW.transpose(0, 1).contiguous().to(receiver_.device());
   const at::Tensor coded_RTD = packet.header.content == PacketContent::kLatent
-                                   ? projector_->projector().project_latent(sent)
+                                   ? projector_->project_latent(sent)
                                    : projector_->project(sent);
   return with_sinks(packet.sink_token_ids, coded_RTD);
 }

@@ -11,11 +11,11 @@ void require_of_packet(bool right, const std::string& what) {
   if (!right) throw std::runtime_error("packet: " + what);
 }
 
-void check_packet_sender(const PacketHeader& header, const KvProjector& projector,
+void check_packet_sender(const PacketHeader& header, const KvGeometry& sender,
                          const PacketId& checkpoint_id) {
   require_of_packet(
-      header.geometry_id == packet_id(geometry_id(projector.sender())),
-      "expected the geometry_id of the checkpoint's sender " + projector.sender().model +
+      header.geometry_id == packet_id(geometry_id(sender)),
+      "expected the geometry_id of the checkpoint's sender " + sender.model +
           ", got another model's. Use the checkpoint that was trained for that sender");
   if (header.content != PacketContent::kLatent) return;
   require_of_packet(header.encoder_id == checkpoint_id,

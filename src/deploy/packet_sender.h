@@ -4,8 +4,8 @@
 
 #include <string>
 
+#include "kvalign/format/geometry.h"
 #include "kvalign/format/packet.h"
-#include "kvalign/projector/kv_projector.h"
 
 namespace kvalign {
 
@@ -13,7 +13,7 @@ namespace kvalign {
 void require_of_packet(bool right, const std::string& what);
 
 /// `checkpoint_id`: SHA-256 of the checkpoint's file. Throws as require_of_packet.
-void check_packet_sender(const PacketHeader& header, const KvProjector& projector,
+void check_packet_sender(const PacketHeader& header, const KvGeometry& sender,
                          const PacketId& checkpoint_id);
 
 }  // namespace kvalign

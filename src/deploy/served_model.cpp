@@ -98,13 +98,13 @@ std::shared_ptr<const ServedModel> load_model_files(const ModelSpec& spec,
   model->sha256 = sha256;
   model->version = sha256.substr(0, 12);
   model->device = resolve_device(options.device);
-  model->projector = checkpoint.projector;
   model->checkpoint_id = packet_id(sha256);
   model->geometry_id = packet_id(geometry_id(checkpoint.projector->sender()));
   Projector& module = checkpoint.projector->projector();
-  module.eval();
   if (options.certificate.of == "projected") model->certificates = all_certificates(module);
   module.to(model->device);
+  model->projector = std::make_shared<const FrozenProjector>(*checkpoint.projector);
+  checkpoint.projector.reset();  // its weights are needed no more
   if (!spec.statistics.empty()) {
     model->statistics = load_input_statistics(spec.statistics);
     check_statistics_file(*model->statistics, *model);
@@ -115,7 +115,7 @@ std::shared_ptr<const ServedModel> load_model_files(const ModelSpec& spec,
   if (!spec.receiver.empty()) {
     if (model->dataset) check_receiver_folder(spec.receiver, model->dataset->receiver);
     model->receiver = std::make_unique<const ServedReceiver>(
-        ServedReceiver{.packets = PacketReceiver(checkpoint.projector, model->checkpoint_id,
+        ServedReceiver{.packets = PacketReceiver(model->projector, model->checkpoint_id,
                                                  Decoder::load(spec.receiver, model->device)),
                        .detokeniser = Detokeniser::open(spec.receiver),
                        .end_tokens = read_end_tokens(spec.receiver)});
@@ -135,9 +135,8 @@ int64_t ServedModel::num_values() const {
 }
 
 at::Tensor ServedModel::project(const at::Tensor& rows_TF) const {
-  const at::NoGradGuard no_gradients;
   const at::Tensor rows = rows_TF.to(device);
-  if (takes_latents()) return projector->projector().project_latent(rows.unsqueeze(0));
+  if (takes_latents()) return projector->project_latent(rows.unsqueeze(0));
   return projector->project(
       rows.view({rows.size(0), num_streams(), projector->sender().width()}).transpose(0, 1));
 }

@@ -22,7 +22,7 @@
 #include "kvalign/evaluate/stream_certificate.h"
 #include "kvalign/format/packet.h"
 #include "kvalign/model/detokeniser.h"
-#include "kvalign/projector/kv_projector.h"
+#include "kvalign/projector/frozen_projector.h"
 
 namespace kvalign {
 
@@ -38,7 +38,7 @@ struct ServedModel {
   std::string sha256 = {};   ///< of the checkpoint's file
   std::string version = {};  ///< its first 12 digits
   at::Device device = at::kCPU;
-  std::shared_ptr<const KvProjector> projector = {};
+  std::shared_ptr<const FrozenProjector> projector = {};
   PacketId checkpoint_id = {}, geometry_id = {};
   std::optional<InputStatistics> statistics = {};
   std::optional<DatasetIndex> dataset = {};
@@ -46,7 +46,7 @@ struct ServedModel {
   std::vector<StreamCertificate> certificates = {};  ///< of each stream, or none
   int64_t identical_from_tokens = 1;                 ///< see row_identity.h
 
-  bool takes_latents() const { return projector->latent_bytes() > 0; }
+  bool takes_latents() const { return projector->options().kind == "low_rank"; }
   int64_t num_streams() const;  ///< that arrive: 1 for a latent
   int64_t num_values() const;   ///< F
 

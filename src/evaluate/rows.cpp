@@ -8,6 +8,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "kvalign/projector/frozen_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "projector_size.h"
 
@@ -119,6 +120,7 @@ Row projector_row(std::string name, std::string text, std::shared_ptr<KvProjecto
                   const at::Device& device) {
   projector->projector().eval();
   projector->projector().to(device);
+  const auto frozen = std::make_shared<const FrozenProjector>(*projector);
   std::function<at::Tensor(const at::Tensor&)> compress;
   if (projector->options().kind == "bidirectional") {
     compress = [projector](const at::Tensor& receiver) { return projector->compress(receiver); };
@@ -130,7 +132,7 @@ Row projector_row(std::string name, std::string text, std::shared_ptr<KvProjecto
           .wire_bytes_per_token = projector->latent_bytes(),
           .num_parameters = projector->projector().num_parameters(),
           .size = projector_size(*projector),
-          .project = [projector](const at::Tensor& sender) { return projector->project(sender); },
+          .project = [frozen](const at::Tensor& sender) { return frozen->project(sender); },
           .compress = std::move(compress)};
 }
 

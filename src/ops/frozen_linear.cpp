@@ -58,10 +58,11 @@ at::Tensor multiply_transposed_panels(const at::Tensor& gradient_MD, const at::T
 }
 
 at::Tensor multiply_frozen(const at::Tensor& input_MF, const at::Tensor& weight_DF) {
-  if (input_MF.size(0) > kMostRows || !weight_DF.is_contiguous()) {
+  const int64_t num_rows = input_MF.size(0);
+  if (num_rows == 0 || num_rows > kMostRows || !weight_DF.is_contiguous()) {
     return multiply_panels(input_MF, weight_DF);
   }
-  at::Tensor output_MD = at::empty({input_MF.size(0), weight_DF.size(0)}, input_MF.options());
+  at::Tensor output_MD = at::empty({num_rows, weight_DF.size(0)}, input_MF.options());
   const int64_t rows_worth_a_thread = std::max<int64_t>(1, 32768 / weight_DF.size(1));
   at::parallel_for(0, weight_DF.size(0), rows_worth_a_thread, [&](int64_t first, int64_t last) {
     narrow_dot(input_MF, weight_DF, first, last, output_MD);

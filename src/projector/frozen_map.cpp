@@ -31,14 +31,18 @@ FrozenMap::FrozenMap(const ProjectorShape& shape,
           at::empty(by_output ? at::IntArrayRef({shape.num_groups, outputs, shape.num_features})
                               : at::IntArrayRef({shape.num_groups, shape.num_features, outputs}),
                     like);
-      bias_GO_ = at::empty({shape.num_groups, outputs}, like.dtype(feature_dtype()));
+      if (map.bias_D.defined()) {
+        bias_GO_ = at::empty({shape.num_groups, outputs}, like.dtype(feature_dtype()));
+      }
     }
     const at::Tensor group_weight = weight_[stream / streams];
     const int64_t first = stream % streams * shape.width;
     (converts() ? group_weight : group_weight.t())
         .narrow(0, first, shape.width)
         .copy_(map.weight_DF);
-    bias_GO_[stream / streams].narrow(0, first, shape.width).copy_(map.bias_D);
+    if (bias_GO_.defined()) {
+      bias_GO_[stream / streams].narrow(0, first, shape.width).copy_(map.bias_D);
+    }
   }
 }
 
@@ -51,25 +55,35 @@ bool FrozenMap::converts() const {
 }
 
 at::Tensor FrozenMap::empty_output(int64_t num_tokens) const {
-  const at::TensorOptions options = bias_GO_.options();
+  const at::TensorOptions options = weight_.options().dtype(feature_dtype());
   if (shape_.num_groups == shape_.num_streams) {
     return fresh_tensor({shape_.num_streams, num_tokens, shape_.width}, options);
   }
   return fresh_tensor({num_tokens, shape_.num_streams, shape_.width}, options).transpose(0, 1);
 }
 
-void FrozenMap::write(const at::Tensor& features_GTF, at::Tensor& output_RTD) const {
+void FrozenMap::write(const at::Tensor& features_GTF, at::Tensor& output_RTD,
+                      int64_t first_group) const {
+  const int64_t num_groups = features_GTF.size(0);
   const int64_t streams = shape_.num_streams / shape_.num_groups;
-  if (!converts() && streams == 1 && shape_.num_groups > 1) {
-    at::baddbmm_out(output_RTD, bias_GO_.unsqueeze(1), features_GTF, weight_);
+  const bool has_bias = bias_GO_.defined();
+  if (!converts() && streams == 1 && num_groups > 1) {
+    const at::Tensor weight_GFO = weight_.narrow(0, first_group, num_groups);
+    has_bias ? at::baddbmm_out(output_RTD, bias_GO_.narrow(0, first_group, num_groups).unsqueeze(1),
+                               features_GTF, weight_GFO)
+             : at::bmm_out(output_RTD, features_GTF, weight_GFO);
     return;
   }
-  for (int64_t group = 0; group < shape_.num_groups; ++group) {
+  for (int64_t group = 0; group < num_groups; ++group) {
     at::Tensor output_TO = matrix_of_group(output_RTD, group, streams);
+    const at::Tensor features_TF = features_GTF[group], weight = weight_[first_group + group];
+    const at::Tensor bias_O = has_bias ? bias_GO_[first_group + group] : at::Tensor();
     if (converts()) {
-      output_TO.copy_(frozen_linear(features_GTF[group], weight_[group], bias_GO_[group]));
+      output_TO.copy_(frozen_linear(features_TF, weight, bias_O));
+    } else if (has_bias) {
+      at::addmm_out(output_TO, bias_O, features_TF, weight);
     } else {
-      at::addmm_out(output_TO, bias_GO_[group], features_GTF[group], weight_[group]);
+      at::mm_out(output_TO, features_TF, weight);
     }
   }
 }

@@ -21,8 +21,8 @@ namespace kvalign {
 
 class FrozenMap {
  public:
-  /// `map_of` is asked once for each stream, in order. `dtype`: float32 or bfloat16, of the
-  /// weights.
+  /// `map_of` is asked once for each stream, in order; its bias may be undefined, for all streams.
+  /// `dtype`: float32 or bfloat16, of the weights.
   FrozenMap(const ProjectorShape& shape, const std::function<StreamMap(int64_t stream)>& map_of,
             at::ScalarType dtype);
 
@@ -30,11 +30,12 @@ class FrozenMap {
   /// so that their products are one; stream by stream where each stream has its own.
   at::Tensor empty_output(int64_t num_tokens) const;
 
-  /// features_GTF, of feature_dtype(), to output_RTD, which is one of empty_output(), some tokens
-  /// of one, or where each stream has its features, any tensor of contiguous rows.
-  void write(const at::Tensor& features_GTF, at::Tensor& output_RTD) const;
+  /// features_GTF, of feature_dtype() and of groups first_group, first_group + 1, .., to
+  /// output_RTD, their streams of one of empty_output(), or some tokens of them; where each stream
+  /// has its features, also to any tensor of contiguous rows.
+  void write(const at::Tensor& features_GTF, at::Tensor& output_RTD, int64_t first_group = 0) const;
 
-  /// The same to an output of its own.
+  /// All groups, to an output of its own.
   at::Tensor run(const at::Tensor& features_GTF) const;
 
   /// What features and outputs are made of: float32 on a CPU.
@@ -46,8 +47,8 @@ class FrozenMap {
   bool converts() const;  ///< weights are not of feature_dtype()
 
   ProjectorShape shape_;
-  at::Tensor weight_;  ///< [G, F, O], or [G, O, F] where it converts
-  at::Tensor bias_GO_;
+  at::Tensor weight_;   ///< [G, F, O], or [G, O, F] where it converts
+  at::Tensor bias_GO_;  ///< none where the maps have none
 };
 
 }  // namespace kvalign

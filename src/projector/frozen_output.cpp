@@ -14,7 +14,7 @@ namespace {
 
 // Outputs that are normalised while they are in the last-level cache, bytes: few enough to stay
 // there, enough rows that the product's own preparation of the weights does not count.
-constexpr int64_t kCachedBytes = int64_t{8} << 20;
+constexpr int64_t kCachedBytes = int64_t{16} << 20;
 
 // The product to K a costs (F + 1)^2 multiplications a token, the pass over the outputs about as
 // long as 16 D of them (measured on AVX2).
@@ -55,7 +55,8 @@ FrozenOutput::FrozenOutput(const ProjectorShape& shape,
     return;
   }
   ProjectorShape squares = shape, scaled = shape;
-  squares.width = scaled.num_features = shape.num_features + 1;
+  squares.width = shape.num_features + 1;
+  scaled.num_features = shape.num_features + 2;
   squares_.emplace(
       squares, [&](int64_t stream) { return roots_of_squares(normalised_map_of(stream)); },
       at::kFloat);
@@ -63,11 +64,13 @@ FrozenOutput::FrozenOutput(const ProjectorShape& shape,
       scaled,
       [&](int64_t stream) {
         const StreamMap map = normalised_map_of(stream);
-        const at::Tensor gamma_D = norm.gamma_RD[stream];
+        const at::Tensor gamma_D1 = norm.gamma_RD[stream].unsqueeze(1);
+        const at::Tensor beta_D1 =
+            norm.beta_RD.defined() ? norm.beta_RD[stream].unsqueeze(1) : at::zeros_like(gamma_D1);
         return StreamMap{
             .weight_DF =
-                at::cat({map.weight_DF, map.bias_D.unsqueeze(1)}, 1) * gamma_D.unsqueeze(1),
-            .bias_D = norm.beta_RD.defined() ? norm.beta_RD[stream] : at::zeros_like(gamma_D)};
+                at::cat({map.weight_DF * gamma_D1, map.bias_D.unsqueeze(1) * gamma_D1, beta_D1}, 1),
+            .bias_D = {}};
       },
       dtype);
 }
@@ -83,43 +86,57 @@ at::Tensor FrozenOutput::run(const at::Tensor& features_GTF) const {
   return run_and_normalise(features_GTF);
 }
 
-// a / sqrt(|K a|^2 / D + epsilon).
+// [a / sqrt(|K a|^2 / D + epsilon), 1].
 at::Tensor FrozenOutput::scaled_features(const at::Tensor& features_GTF) const {
+  const int64_t width = map_->shape().width;
   const at::Tensor roots_GTK = squares_->run(features_GTF.to(at::kFloat));
-  const at::Tensor scale_GT1 = at::linalg_vector_norm(roots_GTK, 2, {2}, /*keepdim=*/true)
-                                   .square_()
-                                   .div_(static_cast<double>(map_->shape().width))
-                                   .add_(epsilon_)
-                                   .rsqrt_()
-                                   .to(features_GTF.scalar_type());
-  return at::cat({features_GTF * scale_GT1, scale_GT1}, 2);
+  if (features_GTF.is_cpu()) return scale_features(features_GTF, roots_GTK, width, epsilon_);
+  const at::Tensor scale_GT1 =
+      (roots_GTK.square().sum(2, /*keepdim=*/true) / width + epsilon_).rsqrt();
+  return at::cat({features_GTF * scale_GT1, scale_GT1, at::ones_like(scale_GT1)}, 2)
+      .to(feature_dtype());
 }
 
+// In blocks of tokens, or where each stream has its features, of streams and then of tokens.
 at::Tensor FrozenOutput::run_and_normalise(const at::Tensor& features_GTF) const {
-  const int64_t tokens = features_GTF.size(1);
   const ProjectorShape& shape = map_->shape();
-  const int64_t row_bytes = shape.num_streams * shape.width * static_cast<int64_t>(sizeof(float));
-  const int64_t block = std::max<int64_t>(1, kCachedBytes / row_bytes);
+  const int64_t tokens = features_GTF.size(1), streams = shape.num_streams / shape.num_groups;
+  const int64_t cached_rows =
+      std::max<int64_t>(1, kCachedBytes / (shape.width * static_cast<int64_t>(sizeof(float))));
+  const int64_t group_block =
+      streams > 1
+          ? shape.num_groups
+          : std::clamp<int64_t>(cached_rows / std::max<int64_t>(1, tokens), 1, shape.num_groups);
+  const int64_t token_block = std::max<int64_t>(1, cached_rows / (group_block * streams));
   at::Tensor output_RTD = map_->empty_output(tokens);
-  for (int64_t first = 0; first < tokens; first += block) {
-    const int64_t rows = std::min(block, tokens - first);
-    at::Tensor block_RTD = output_RTD.narrow(1, first, rows);
-    map_->write(features_GTF.narrow(1, first, rows), block_RTD);
-    normalise(block_RTD);
+  for (int64_t group = 0; group < shape.num_groups; group += group_block) {
+    const int64_t groups = std::min(group_block, shape.num_groups - group);
+    for (int64_t first = 0; first < tokens; first += token_block) {
+      const int64_t rows = std::min(token_block, tokens - first);
+      at::Tensor block_RTD =
+          output_RTD.narrow(0, group * streams, groups * streams).narrow(1, first, rows);
+      map_->write(features_GTF.narrow(0, group, groups).narrow(1, first, rows), block_RTD, group);
+      normalise(block_RTD, group * streams);
+    }
   }
   return output_RTD.to(dtype_);
 }
 
-void FrozenOutput::normalise(at::Tensor& output_RTD) const {
+void FrozenOutput::normalise(at::Tensor& output_RTD, int64_t first_stream) const {
+  const auto of_streams = [&](const at::Tensor& factors_RD) {
+    return factors_RD.defined() ? factors_RD.narrow(0, first_stream, output_RTD.size(0))
+                                : factors_RD;
+  };
+  const at::Tensor gamma_RD = of_streams(gamma_RD_), beta_RD = of_streams(beta_RD_);
   if (output_RTD.is_cpu()) {
-    normalise_rows_(output_RTD, gamma_RD_, beta_RD_, epsilon_);
+    normalise_rows_(output_RTD, gamma_RD, beta_RD, epsilon_);
     return;
   }
   const at::Tensor normalised_RTD =
       at::rms_norm(output_RTD.to(at::kFloat), {output_RTD.size(2)}, {}, epsilon_);
-  output_RTD.copy_(beta_RD_.defined()
-                       ? at::addcmul(beta_RD_.unsqueeze(1), normalised_RTD, gamma_RD_.unsqueeze(1))
-                       : normalised_RTD * gamma_RD_.unsqueeze(1));
+  const at::Tensor gamma_R1D = gamma_RD.unsqueeze(1);
+  output_RTD.copy_(beta_RD.defined() ? at::addcmul(beta_RD.unsqueeze(1), normalised_RTD, gamma_R1D)
+                                     : normalised_RTD * gamma_R1D);
 }
 
 }  // namespace kvalign

@@ -5,8 +5,8 @@
 //   - the product's row itself, while the row is in the cache (kvalign/ops/row_norm.h);
 //   - the features, before the product: with A = [W, b] and a = [x, 1], |A a|^2 = |K a|^2 for any
 //     K with K'K = A'A. Then a is multiplied by 1 / sqrt(|K a|^2 / D + epsilon), gamma is part of
-//     A, and the product is the result: no pass over the outputs. K has at most F + 1 rows, so that
-//     this pays for wide outputs alone.
+//     A and beta a column of it, and the product is the result: no pass over the outputs, neither
+//     for a norm nor for a bias. K has F + 1 rows, so that this pays for wide outputs alone.
 //
 // Shapes:  G feature groups   F features   R streams   D width   T tokens   K rows of K
 #pragma once
@@ -36,7 +36,7 @@ class FrozenOutput {
   void keep_factors(const NormFactors& norm);
   at::Tensor scaled_features(const at::Tensor& features_GTF) const;
   at::Tensor run_and_normalise(const at::Tensor& features_GTF) const;
-  void normalise(at::Tensor& output_RTD) const;
+  void normalise(at::Tensor& output_RTD, int64_t first_stream) const;
 
   at::ScalarType dtype_;
   NormKind kind_;

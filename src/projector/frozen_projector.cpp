@@ -17,6 +17,8 @@ FrozenProjector::FrozenProjector(const KvProjector& projector, at::ScalarType dt
   TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16,
               "FrozenProjector: expected dtype float32 or bfloat16, got ", dtype);
   const at::NoGradGuard no_gradients;
+  const std::vector<at::Tensor> parameters = projector.projector().parameters();
+  if (!parameters.empty()) device_ = parameters.front().device();
   kind_ = freeze(projector.shared_projector(), dtype);
 }
 

@@ -13,6 +13,7 @@
 #include "kvalign/core/sha256.h"
 #include "kvalign/deploy/model_service.h"
 #include "kvalign/model/decoder.h"
+#include "kvalign/projector/frozen_projector.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "tests/support/flat_geometry.h"
@@ -109,7 +110,7 @@ class ModelServiceFixture : public ::testing::Test {
   /// [R, T, D] without gradients.
   static at::Tensor projected(const std::string& checkpoint, const at::Tensor& sender_STd) {
     const at::NoGradGuard no_gradients;
-    return load_checkpoint(checkpoint).projector->project(sender_STd);
+    return FrozenProjector(*load_checkpoint(checkpoint).projector).project(sender_STd);
   }
 
   const TemporaryFolder folder_;

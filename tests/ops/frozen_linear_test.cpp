@@ -30,6 +30,11 @@ TEST(FrozenLinear, IsTheLinearMapOfItsWeightsInFloat32) {
   }
 }
 
+TEST(FrozenLinear, TakesNoRow) {
+  const at::Tensor weight_DF = at::randn({5, 7}, make_generator(1)).to(at::kBFloat16);
+  EXPECT_EQ(frozen_linear(at::empty({0, 7}), weight_DF).sizes(), at::IntArrayRef({0, 5}));
+}
+
 TEST(FrozenLinear, TakesInputsThatAreNotContiguous) {
   const at::Tensor weight_DF = at::randn({5, 7}, make_generator(1)).to(at::kBFloat16);
   const at::Tensor input = at::randn({7, 4}, make_generator(2)).t();

@@ -14,7 +14,7 @@
 
 namespace kvalign {
 
-class KvProjector;
+class FrozenProjector;
 
 class KVALIGN_API PacketReceiver {
  public:
@@ -24,9 +24,9 @@ class KVALIGN_API PacketReceiver {
   /// the folder's cache is not the one that the checkpoint projects to.
   PacketReceiver(const std::string& checkpoint, const std::string& receiver,
                  c10::Device device = c10::kCPU);
-  /// The same of what is loaded already; `projector` is on the receiver's device and in eval mode.
+  /// The same of what is loaded already; `projector` is on the receiver's device.
   /// `checkpoint_id`: SHA-256 of its file. Throws std::runtime_error where the caches differ.
-  PacketReceiver(std::shared_ptr<const KvProjector> projector, const PacketId& checkpoint_id,
+  PacketReceiver(std::shared_ptr<const FrozenProjector> projector, const PacketId& checkpoint_id,
                  Decoder receiver);
   ~PacketReceiver();
   PacketReceiver(PacketReceiver&&) noexcept;
@@ -51,7 +51,7 @@ class KVALIGN_API PacketReceiver {
   const Decoder& decoder() const { return receiver_; }
 
  private:
-  std::shared_ptr<const KvProjector> projector_;
+  std::shared_ptr<const FrozenProjector> projector_;
   PacketId checkpoint_id_;
   Decoder receiver_;
 };

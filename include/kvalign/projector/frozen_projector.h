@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <memory>
 
@@ -52,10 +53,15 @@ class KVALIGN_API FrozenProjector {
   const KvGeometry& receiver() const { return receiver_; }
   const FeaturePlan& plan() const { return plan_; }
 
+  /// Where its weights are, and what it reads has to be. A baseline has none and runs anywhere:
+  /// CPU.
+  c10::Device device() const { return device_; }
+
  private:
   ProjectorOptions options_;
   KvGeometry sender_, receiver_;
   FeaturePlan plan_;
+  c10::Device device_ = c10::kCPU;
   std::unique_ptr<const FrozenKind> kind_;
 };
 
