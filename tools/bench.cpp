@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <CLI/App.hpp>
+#include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -56,16 +57,33 @@ std::string limits_text(const benchmark::Limits& limits) {
       1e-9 * limits.bfloat16_flops_per_second, 1e6 * limits.empty_call_seconds);
 }
 
+// Processes that ran or waited for a CPU in the last minute, before this one did; 0 where unknown.
+double load_before(Console& console) {
+  constexpr double kQuiet = 0.5;
+  double load = 0;
+  if (getloadavg(&load, 1) != 1) return 0;
+  if (load > kQuiet) {
+    console.warning(fmt::format(
+        "the machine is busy (load average {:.1f}): pinned threads then wait for their turn on a "
+        "CPU, and figures are the scheduler's, whatever the A/A pair says",
+        load));
+  }
+  return load;
+}
+
 int bench(const BenchRecipe& options, const Flags& flags) {
   Console console;
   const Machine machine = use_device(options.recipe);
   console.start("bench", machine, source_text(flags));
   catch_interrupts();
+  const double load = load_before(console);
   BenchResults results(options.benchmark.output, flags.json);
   const benchmark::BenchmarkControl control{
       .on_limits =
           [&](const benchmark::Limits& limits) {
-            results.add({{"machine", to_json(machine)}, {"limits", benchmark::to_json(limits)}},
+            results.add({{"machine", to_json(machine)},
+                         {"load_average", load},
+                         {"limits", benchmark::to_json(limits)}},
                         limits_text(limits));
           },
       .on_case = [&](int64_t done, int64_t total,

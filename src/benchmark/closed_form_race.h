@@ -6,8 +6,8 @@
 
 namespace kvalign::benchmark {
 
-/// Measured once, because descent takes minutes. Where it does not get there in time, the ratio is
-/// an upper limit, and the row says so.
+/// Measured once, because descent takes minutes. Where it does not get there in a minute, the
+/// row says so, and the ratio is an upper limit.
 Case closed_form_race();
 
 }  // namespace kvalign::benchmark

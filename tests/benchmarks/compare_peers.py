@@ -64,7 +64,7 @@ def rows_of(case, times, threads, calls):
 
 def in_float64(folder, features):
     """The projection of `features` by the checkpoint's weights."""
-    weights = {name: value[0].astype(numpy.float64) for name, value in
+    weights = {name.removeprefix("projector."): value[0].astype(numpy.float64) for name, value in
                load_file(f"{folder}/checkpoint.safetensors").items()}
 
     def linear(name, x):

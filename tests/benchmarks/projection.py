@@ -15,7 +15,7 @@ def torch_projection(folder, threads, compiled):
     from torch import nn
 
     torch.set_num_threads(threads)
-    weights = {name: torch.from_numpy(value[0]) for name, value in
+    weights = {name.removeprefix("projector."): torch.from_numpy(value[0]) for name, value in
                load_file(f"{folder}/checkpoint.safetensors").items()}
 
     def linear(name):

@@ -50,6 +50,7 @@ class Bench(unittest.TestCase):
         self.assertEqual(written, result.stdout)
         first, *rows, last = map(json.loads, written.splitlines())
         self.assertEqual((first["machine"]["num_threads"], first["machine"]["device"]), (1, "cpu"))
+        self.assertGreaterEqual(first["load_average"], 0)
         for limit in ["copy_gb_per_s", "float32_gflop_per_s", "bfloat16_gflop_per_s", "empty_call_us"]:
             self.assertGreater(first["limits"][limit], 0)
         self.assertGreater(last["peak_memory_bytes"], 1e7)

@@ -31,8 +31,8 @@ KVALIGN_API Limits measure_limits(at::Device device, const Stopwatch& stopwatch)
 /// "copy_gb_per_s", "float32_gflop_per_s", "bfloat16_gflop_per_s", "empty_call_us".
 KVALIGN_API nlohmann::json to_json(const Limits& limits);
 
-/// Bytes of the device's last cache: what the C library knows of the CPU, 32 MiB where it knows
-/// nothing; 128 MiB of a CUDA device, which no present one exceeds.
+/// Bytes of the device's last cache: what Linux says of a CPU, 32 MiB where it says nothing; 128
+/// MiB of a CUDA device, which no present one exceeds.
 KVALIGN_API int64_t last_cache_bytes(at::Device device);
 
 /// "float32", "bfloat16" or "float8_e4m3fn". Throws c10::Error for another.
