@@ -17,10 +17,11 @@ namespace {
 constexpr int64_t kCachedBytes = int64_t{16} << 20;
 
 // The product to K a costs (F + 1)^2 multiplications a token, the pass over the outputs about as
-// long as 16 D of them (measured on AVX2).
-bool squares_pay(const ProjectorShape& shape) {
+// long as 16 D of them (measured on AVX2). On a GPU each operation more costs more than either.
+bool squares_pay(const ProjectorShape& shape, c10::Device device) {
   const int64_t inputs = shape.num_features + 1;
-  return shape.num_groups == shape.num_streams && inputs * inputs <= 16 * shape.width;
+  return device.is_cpu() && shape.num_groups == shape.num_streams &&
+         inputs * inputs <= 16 * shape.width;
 }
 
 // LayerNorm's mean taken out.
@@ -49,7 +50,7 @@ FrozenOutput::FrozenOutput(const ProjectorShape& shape,
   const auto normalised_map_of = [&](int64_t stream) {
     return kind_ == NormKind::kLayer ? centred(map_of(stream)) : map_of(stream);
   };
-  if (kind_ == NormKind::kNone || !squares_pay(shape)) {
+  if (kind_ == NormKind::kNone || !squares_pay(shape, norm.gamma_RD.device())) {
     map_.emplace(shape, normalised_map_of, dtype);
     if (kind_ != NormKind::kNone) keep_factors(norm);
     return;
@@ -76,25 +77,20 @@ FrozenOutput::FrozenOutput(const ProjectorShape& shape,
 }
 
 void FrozenOutput::keep_factors(const NormFactors& norm) {
-  gamma_RD_ = norm.gamma_RD.to(at::kFloat);
-  if (norm.beta_RD.defined()) beta_RD_ = norm.beta_RD.to(at::kFloat);
+  gamma_RD_ = norm.gamma_RD.to(feature_dtype());
+  if (norm.beta_RD.defined()) beta_RD_ = norm.beta_RD.to(feature_dtype());
 }
 
 at::Tensor FrozenOutput::run(const at::Tensor& features_GTF) const {
   if (kind_ == NormKind::kNone) return map_->run(features_GTF).to(dtype_);
   if (squares_) return map_->run(scaled_features(features_GTF)).to(dtype_);
+  if (!features_GTF.is_cpu()) return normalised(map_->run(features_GTF));
   return run_and_normalise(features_GTF);
 }
 
 // [a / sqrt(|K a|^2 / D + epsilon), 1].
 at::Tensor FrozenOutput::scaled_features(const at::Tensor& features_GTF) const {
-  const int64_t width = map_->shape().width;
-  const at::Tensor roots_GTK = squares_->run(features_GTF.to(at::kFloat));
-  if (features_GTF.is_cpu()) return scale_features(features_GTF, roots_GTK, width, epsilon_);
-  const at::Tensor scale_GT1 =
-      (roots_GTK.square().sum(2, /*keepdim=*/true) / width + epsilon_).rsqrt();
-  return at::cat({features_GTF * scale_GT1, scale_GT1, at::ones_like(scale_GT1)}, 2)
-      .to(feature_dtype());
+  return scale_features(features_GTF, squares_->run(features_GTF), map_->shape().width, epsilon_);
 }
 
 // In blocks of tokens, or where each stream has its features, of streams and then of tokens.
@@ -127,16 +123,21 @@ void FrozenOutput::normalise(at::Tensor& output_RTD, int64_t first_stream) const
     return factors_RD.defined() ? factors_RD.narrow(0, first_stream, output_RTD.size(0))
                                 : factors_RD;
   };
-  const at::Tensor gamma_RD = of_streams(gamma_RD_), beta_RD = of_streams(beta_RD_);
-  if (output_RTD.is_cpu()) {
-    normalise_rows_(output_RTD, gamma_RD, beta_RD, epsilon_);
-    return;
+  normalise_rows_(output_RTD, of_streams(gamma_RD_), of_streams(beta_RD_), epsilon_);
+}
+
+// ATen's fused kernels: one for a single stream, which has its gamma and beta inside.
+at::Tensor FrozenOutput::normalised(const at::Tensor& output_RTD) const {
+  const std::vector<int64_t> width = {output_RTD.size(2)};
+  const bool is_one = output_RTD.size(0) == 1;
+  const at::Tensor gamma_D = is_one ? gamma_RD_[0] : at::Tensor();
+  if (kind_ == NormKind::kRms) {
+    const at::Tensor rows_RTD = at::rms_norm(output_RTD, width, gamma_D, epsilon_);
+    return is_one ? rows_RTD : rows_RTD * gamma_RD_.unsqueeze(1);
   }
-  const at::Tensor normalised_RTD =
-      at::rms_norm(output_RTD.to(at::kFloat), {output_RTD.size(2)}, {}, epsilon_);
-  const at::Tensor gamma_R1D = gamma_RD.unsqueeze(1);
-  output_RTD.copy_(beta_RD.defined() ? at::addcmul(beta_RD.unsqueeze(1), normalised_RTD, gamma_R1D)
-                                     : normalised_RTD * gamma_R1D);
+  const at::Tensor beta_D = is_one ? beta_RD_[0] : at::Tensor();
+  const at::Tensor rows_RTD = at::layer_norm(output_RTD, width, gamma_D, beta_D, epsilon_);
+  return is_one ? rows_RTD : at::addcmul(beta_RD_.unsqueeze(1), rows_RTD, gamma_RD_.unsqueeze(1));
 }
 
 }  // namespace kvalign

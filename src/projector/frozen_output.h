@@ -2,8 +2,10 @@
 //
 // LayerNorm's mean is taken out of the map (its weights and bias are centred over the outputs, in
 // float64), so that only the mean square of a row remains to be known. It comes from one of two:
-//   - the product's row itself, while the row is in the cache (kvalign/ops/row_norm.h);
-//   - the features, before the product: with A = [W, b] and a = [x, 1], |A a|^2 = |K a|^2 for any
+//   - the product's row itself, while the row is in the cache (kvalign/ops/row_norm.h; on a GPU by
+//     ATen's fused norms, which read it again);
+//   - on a CPU the features, before the product: with A = [W, b] and a = [x, 1], |A a|^2 = |K a|^2
+//   for any
 //     K with K'K = A'A. Then a is multiplied by 1 / sqrt(|K a|^2 / D + epsilon), gamma is part of
 //     A and beta a column of it, and the product is the result: no pass over the outputs, neither
 //     for a norm nor for a bias. K has F + 1 rows, so that this pays for wide outputs alone.
@@ -37,6 +39,7 @@ class FrozenOutput {
   at::Tensor scaled_features(const at::Tensor& features_GTF) const;
   at::Tensor run_and_normalise(const at::Tensor& features_GTF) const;
   void normalise(at::Tensor& output_RTD, int64_t first_stream) const;
+  at::Tensor normalised(const at::Tensor& output_RTD) const;  ///< on another device than the CPU
 
   at::ScalarType dtype_;
   NormKind kind_;

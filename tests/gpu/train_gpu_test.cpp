@@ -4,14 +4,24 @@
 
 #include <cmath>
 
+#include "kvalign/projector/frozen_projector.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "kvalign/train/distiller.h"
+#include "tests/support/flat_geometry.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/train/tiny_run.h"
 
 namespace kvalign::testing {
 namespace {
+
+KvGeometry layers(int64_t num_layers, int64_t num_kv_heads, int64_t head_dim) {
+  return {.model = "layers",
+          .num_layers = num_layers,
+          .num_kv_heads = num_kv_heads,
+          .head_dim = head_dim,
+          .rope = RopeOptions{}};
+}
 
 class OnGpu : public ::testing::Test {
  protected:
@@ -53,6 +63,27 @@ TEST_F(OnGpu, TheClosedFormFollowsTheCpu) {
   };
   const at::Tensor on_cpu = weights("cpu"), on_gpu = weights("cuda");
   EXPECT_LT((on_gpu - on_cpu).norm().item<double>() / on_cpu.norm().item<double>(), 1e-5);
+}
+
+TEST_F(OnGpu, FrozenProjectorsFollowTheCpu) {
+  const LayerMapOptions all = {.kind = "all", .features = "both"};
+  for (const std::string norm : {"none", "rms", "layer"}) {
+    for (const bool flat : {true, false}) {
+      SCOPED_TRACE(norm + (flat ? ", flat" : ", layers"));
+      const KvGeometry sender = flat ? testing::flat(16) : layers(2, 2, 8);
+      const KvGeometry receiver = flat ? testing::flat(48) : layers(3, 2, 12);
+      const KvProjector projector({.norm = norm, .layer_map = all}, sender, receiver);
+      const at::Tensor sender_STd = at::randn({num_streams(sender), 37, 16});
+      const at::Tensor on_cpu = FrozenProjector(projector).project(sender_STd);
+      projector.projector().to(at::kCUDA);
+      for (const auto& [dtype, limit] : {std::pair{at::kFloat, 1e-5}, {at::kBFloat16, 2e-2}}) {
+        const at::Tensor on_gpu = FrozenProjector(projector, dtype)
+                                      .project(sender_STd.to(at::kCUDA))
+                                      .to(at::kCPU, at::kFloat);
+        EXPECT_LT((on_gpu - on_cpu).norm().item<double>() / on_cpu.norm().item<double>(), limit);
+      }
+    }
+  }
 }
 
 TEST_F(OnGpu, ProjectionFollowsTheCpu) {
