@@ -30,7 +30,8 @@ CodecBuffers random_buffers(ScaleGranularity granularity, int64_t tokens, at::De
           .values_TD = values,
           .codes_TD = at::zeros_like(values, values.options().dtype(at::kByte)),
           .scales = at::zeros({static_cast<int64_t>(num_fp8_scales(layout))}, values.options()),
-          .decoded_TD = at::zeros_like(values)};
+          .decoded_TD = at::zeros_like(values),
+          .report = device.is_cpu() ? at::Tensor() : new_codec_report(device)};
 }
 
 void encode(const CodecBuffers& buffers) {

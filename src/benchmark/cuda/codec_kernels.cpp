@@ -7,17 +7,8 @@
 namespace kvalign::benchmark {
 namespace {
 
-// Nobody reads it: what the kernels make is compared with the scalar codec.
-cuda::Fp8Report* report_on(const at::Tensor& values) {
-  thread_local at::Tensor report;
-  if (!report.defined()) {
-    report = at::zeros({static_cast<int64_t>(sizeof(cuda::Fp8Report))},
-                       values.options().dtype(at::kByte));
-    TORCH_CHECK(
-        cuda::reset_report(static_cast<cuda::Fp8Report*>(report.mutable_data_ptr()), nullptr),
-        "codec: no kernel could be started");
-  }
-  return static_cast<cuda::Fp8Report*>(report.mutable_data_ptr());
+cuda::Fp8Report* report_of(const CodecBuffers& buffers) {
+  return static_cast<cuda::Fp8Report*>(buffers.report.data_ptr());
 }
 
 }  // namespace
@@ -26,11 +17,19 @@ bool has_codec_kernels() {
   return true;
 }
 
+at::Tensor new_codec_report(at::Device device) {
+  const at::Tensor report = at::zeros({static_cast<int64_t>(sizeof(cuda::Fp8Report))},
+                                      at::device(device).dtype(at::kByte));
+  TORCH_CHECK(cuda::reset_report(static_cast<cuda::Fp8Report*>(report.data_ptr()), nullptr),
+              "codec: no kernel could be started");
+  return report;
+}
+
 void encode_on_cuda(const CodecBuffers& buffers) {
   TORCH_CHECK(cuda::quantise_fp8(buffers.layout, buffers.values_TD.const_data_ptr<float>(),
                                  static_cast<float*>(buffers.scales.data_ptr()),
                                  static_cast<uint8_t*>(buffers.codes_TD.data_ptr()),
-                                 report_on(buffers.values_TD), nullptr),
+                                 report_of(buffers), nullptr),
               "codec: encoding could not be started");
 }
 
@@ -38,7 +37,7 @@ void decode_on_cuda(const CodecBuffers& buffers) {
   TORCH_CHECK(cuda::dequantise_fp8(buffers.layout, buffers.codes_TD.const_data_ptr<uint8_t>(),
                                    buffers.scales.const_data_ptr<float>(),
                                    static_cast<float*>(buffers.decoded_TD.data_ptr()),
-                                   report_on(buffers.values_TD), nullptr),
+                                   report_of(buffers), nullptr),
               "codec: decoding could not be started");
 }
 
