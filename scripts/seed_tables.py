@@ -32,7 +32,6 @@ class Results:
             raise SystemExit(f"results of {report}: no row '{name}' in {section}, but README.md quotes it")
         return found[0]
 
-
     def timed(self, suite, case):
         """The machine of benchmarks/cpu.jsonl, and its first measurement of a case in float32."""
         path = self._folder / "benchmarks/cpu.jsonl"
