@@ -3,7 +3,12 @@
 #include "kvalign/evaluate/stream_certificate.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
+
+#include <mutex>
+#include <set>
+#include <thread>
 
 #include "tests/support/throws.h"
 
@@ -72,6 +77,23 @@ TEST_P(StreamCertificateOf, HoldsForRandomInputsAndForCorners) {
                                at::zeros_like(half_widths[0]))
                   .max()
                   .item<double>() < 1e-9);
+}
+
+// Compiled without OpenMP, at::parallel_for would run all on one thread and say nothing.
+TEST(CertifiedBounds, AreSharedOutAmongThreads) {
+  const int threads = at::get_num_threads();
+  at::set_num_threads(2);
+  std::mutex mutex;
+  std::set<std::thread::id> seen;
+  certified_bounds(
+      [&](const Eigen::VectorXd&, const Eigen::VectorXd&) {
+        const std::lock_guard lock(mutex);
+        seen.insert(std::this_thread::get_id());
+        return Certified(0);
+      },
+      at::zeros({4, 1}), at::zeros({4, 1}, at::kDouble));
+  at::set_num_threads(threads);
+  EXPECT_EQ(seen.size(), 2U);
 }
 
 INSTANTIATE_TEST_SUITE_P(
