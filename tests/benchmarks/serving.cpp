@@ -22,6 +22,7 @@
 #include "kvalign/core/random.h"
 #include "kvalign/core/sha256.h"
 #include "kvalign/deploy/model_service.h"
+#include "kvalign/projector/frozen_projector.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "tests/support/flat_geometry.h"
@@ -147,7 +148,7 @@ nlohmann::json measure(const std::function<void()>& library, const std::function
           {"processor_library_to_library", summary_of(noise)}};
 }
 
-nlohmann::json measure_one(ModelService& service, const KvProjector& projector,
+nlohmann::json measure_one(ModelService& service, const FrozenProjector& projector,
                            const ServeRequest& request, int rounds) {
   const at::Tensor rows_1TF =
       at::randn({1, request.inputs.front().shape.front(), kSenderWidth}, make_generator(1));
@@ -175,7 +176,7 @@ int main(int argc, char** argv) {
                          .dataset_sha256 = sha256_hex("data"),
                          .split_sha256 = sha256_hex("split")});
   const auto service = make_model_service({.models = {"flat=" + path}});
-  const KvProjector loaded = *load_checkpoint(path).projector;
+  const FrozenProjector loaded(*load_checkpoint(path).projector);
   const auto rows_of = [](int64_t tokens) {
     return at::randn({tokens, kSenderWidth}, make_generator(1));
   };
