@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "narrow_dot.h"
+#include "row_threads.h"
 
 namespace kvalign {
 namespace {
@@ -63,8 +64,8 @@ at::Tensor multiply_frozen(const at::Tensor& input_MF, const at::Tensor& weight_
     return multiply_panels(input_MF, weight_DF);
   }
   at::Tensor output_MD = at::empty({num_rows, weight_DF.size(0)}, input_MF.options());
-  const int64_t rows_worth_a_thread = std::max<int64_t>(1, 32768 / weight_DF.size(1));
-  at::parallel_for(0, weight_DF.size(0), rows_worth_a_thread, [&](int64_t first, int64_t last) {
+  const int64_t grain = rows_worth_a_thread(weight_DF.size(1));
+  at::parallel_for(0, weight_DF.size(0), grain, [&](int64_t first, int64_t last) {
     narrow_dot(input_MF, weight_DF, first, last, output_MD);
   });
   return output_MD;

@@ -11,6 +11,8 @@
 #include <cmath>
 #include <string>
 
+#include "row_threads.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "src/ops/row_norm.cpp"
 #include <hwy/foreach_target.h>  // compiles what follows once a target
@@ -89,11 +91,6 @@ namespace {
 
 HWY_EXPORT(normalise_row);
 HWY_EXPORT(scale_row);
-
-// A thread's share that is worth waking it.
-int64_t rows_worth_a_thread(int64_t width) {
-  return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, width));
-}
 
 bool is_float_matrix(const at::Tensor& tensor, int64_t rows, int64_t columns) {
   return tensor.scalar_type() == at::kFloat && tensor.is_cpu() &&

@@ -7,9 +7,10 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
+#include <utility>
 
 #include "row_sums.h"
+#include "row_threads.h"
 
 namespace kvalign {
 namespace {
@@ -28,8 +29,7 @@ template <class Work, class... Float>
 void for_rows(const at::Tensor& shape_RTD, const Work& work,
               std::pair<Float*, const at::Tensor&>... tensors) {
   const int64_t num_tokens = shape_RTD.size(1);
-  const int64_t rows_worth_a_thread = std::max<int64_t>(1, 32768 / (shape_RTD.size(2) + 1));
-  at::parallel_for(0, shape_RTD.size(0) * num_tokens, rows_worth_a_thread,
+  at::parallel_for(0, shape_RTD.size(0) * num_tokens, rows_worth_a_thread(shape_RTD.size(2)),
                    [&](int64_t begin, int64_t end) {
                      for (int64_t row = begin; row < end; ++row) {
                        work(row, (tensors.first + row / num_tokens * tensors.second.stride(0) +
