@@ -20,42 +20,52 @@ at::Tensor matrix_of_group(const at::Tensor& output_RTD, int64_t group, int64_t 
 
 FrozenMap::FrozenMap(const ProjectorShape& shape,
                      const std::function<StreamMap(int64_t stream)>& map_of, at::ScalarType dtype)
-    : shape_(shape) {
-  const int64_t streams = shape.num_streams / shape.num_groups, outputs = streams * shape.width;
+    : shape_(shape), options_(dtype) {
+  const int64_t streams = streams_of_group();
   for (int64_t stream = 0; stream < shape.num_streams; ++stream) {
     const StreamMap map = map_of(stream);
-    if (stream == 0) {
-      const at::TensorOptions like = map.weight_DF.options().dtype(dtype);
-      const bool by_output = like.device().is_cpu() && dtype != at::kFloat;
-      weight_ =
-          at::empty(by_output ? at::IntArrayRef({shape.num_groups, outputs, shape.num_features})
-                              : at::IntArrayRef({shape.num_groups, shape.num_features, outputs}),
-                    like);
-      if (map.bias_D.defined()) {
-        bias_GO_ = at::empty({shape.num_groups, outputs}, like.dtype(feature_dtype()));
-      }
-    }
-    const at::Tensor group_weight = weight_[stream / streams];
-    const int64_t first = stream % streams * shape.width;
-    (converts() ? group_weight : group_weight.t())
-        .narrow(0, first, shape.width)
-        .copy_(map.weight_DF);
+    if (stream == 0) allocate(map);
+    const int64_t group = stream / streams, place = stream % streams;
+    const at::Tensor weight_OF = group_weight_OF(group);
+    weight_OF.narrow(0, place * shape.width, shape.width).copy_(map.weight_DF);
     if (bias_GO_.defined()) {
-      bias_GO_[stream / streams].narrow(0, first, shape.width).copy_(map.bias_D);
+      bias_GO_[group].narrow(0, place * shape.width, shape.width).copy_(map.bias_D);
     }
+    if (packs_ && place == streams - 1) {
+      packed_.emplace_back(weight_OF, bias_GO_.defined() ? bias_GO_[group] : at::Tensor());
+    }
+  }
+  if (packs_) weight_ = at::Tensor();
+}
+
+void FrozenMap::allocate(const StreamMap& like) {
+  options_ = options_.device(like.weight_DF.device());
+  const int64_t outputs = streams_of_group() * shape_.width;
+  packs_ = options_.device().is_cpu() && !converts() && PackedLinear::is_available() &&
+           (streams_of_group() > 1 || shape_.num_groups == 1);
+  weight_ = packs_       ? at::empty({outputs, shape_.num_features}, options_)
+            : converts() ? at::empty({shape_.num_groups, outputs, shape_.num_features}, options_)
+                         : at::empty({shape_.num_groups, shape_.num_features, outputs}, options_);
+  if (like.bias_D.defined()) {
+    bias_GO_ = at::empty({shape_.num_groups, outputs}, options_.dtype(feature_dtype()));
   }
 }
 
+at::Tensor FrozenMap::group_weight_OF(int64_t group) {
+  if (packs_) return weight_;
+  return converts() ? weight_[group] : weight_[group].t();
+}
+
 at::ScalarType FrozenMap::feature_dtype() const {
-  return device().is_cpu() ? at::kFloat : weight_.scalar_type();
+  return options_.device().is_cpu() ? at::kFloat : c10::typeMetaToScalarType(options_.dtype());
 }
 
 bool FrozenMap::converts() const {
-  return weight_.scalar_type() != feature_dtype();
+  return c10::typeMetaToScalarType(options_.dtype()) != feature_dtype();
 }
 
 at::Tensor FrozenMap::empty_output(int64_t num_tokens) const {
-  const at::TensorOptions options = weight_.options().dtype(feature_dtype());
+  const at::TensorOptions options = options_.dtype(feature_dtype());
   if (shape_.num_groups == shape_.num_streams) {
     return fresh_tensor({shape_.num_streams, num_tokens, shape_.width}, options);
   }
@@ -65,9 +75,9 @@ at::Tensor FrozenMap::empty_output(int64_t num_tokens) const {
 void FrozenMap::write(const at::Tensor& features_GTF, at::Tensor& output_RTD,
                       int64_t first_group) const {
   const int64_t num_groups = features_GTF.size(0);
-  const int64_t streams = shape_.num_streams / shape_.num_groups;
+  const int64_t streams = streams_of_group();
   const bool has_bias = bias_GO_.defined();
-  if (!converts() && streams == 1 && num_groups > 1) {
+  if (!converts() && !packs_ && streams == 1 && num_groups > 1) {
     const at::Tensor weight_GFO = weight_.narrow(0, first_group, num_groups);
     has_bias ? at::baddbmm_out(output_RTD, bias_GO_.narrow(0, first_group, num_groups).unsqueeze(1),
                                features_GTF, weight_GFO)
@@ -76,7 +86,12 @@ void FrozenMap::write(const at::Tensor& features_GTF, at::Tensor& output_RTD,
   }
   for (int64_t group = 0; group < num_groups; ++group) {
     at::Tensor output_TO = matrix_of_group(output_RTD, group, streams);
-    const at::Tensor features_TF = features_GTF[group], weight = weight_[first_group + group];
+    const at::Tensor features_TF = features_GTF[group];
+    if (packs_) {
+      output_TO.copy_(packed_[static_cast<size_t>(first_group + group)].run(features_TF));
+      continue;
+    }
+    const at::Tensor weight = weight_[first_group + group];
     const at::Tensor bias_O = has_bias ? bias_GO_[first_group + group] : at::Tensor();
     if (converts()) {
       output_TO.copy_(frozen_linear(features_TF, weight, bias_O));
@@ -89,6 +104,12 @@ void FrozenMap::write(const at::Tensor& features_GTF, at::Tensor& output_RTD,
 }
 
 at::Tensor FrozenMap::run(const at::Tensor& features_GTF) const {
+  if (packs_ && shape_.num_groups == 1) {
+    return packed_.front()
+        .run(features_GTF[0])
+        .unflatten(1, {shape_.num_streams, shape_.width})
+        .transpose(0, 1);
+  }
   at::Tensor output_RTD = empty_output(features_GTF.size(1));
   write(features_GTF, output_RTD);
   return output_RTD;

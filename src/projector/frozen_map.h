@@ -1,9 +1,10 @@
 // One linear map for each stream, laid out for running: every call is one matrix product (or one a
-// feature group) into a tensor of the caller's, and nothing is copied.
+// feature group).
 //
-// float32 weights lie [G, F, O]: for one token that is up to twice as fast as [G, O, F] with MKL
-// and OpenBLAS, and as fast for more. bfloat16 weights of a CPU lie [G, O, F], as frozen_linear
-// wants them, and are multiplied in float32.
+// float32 weights of a CPU whose groups are multiplied one by one are packed
+// (kvalign/ops/packed_linear.h). Others lie [G, F, O]: for one token that is up to twice as fast as
+// [G, O, F] with MKL and OpenBLAS, and as fast for more. bfloat16 weights of a CPU lie [G, O, F],
+// as frozen_linear wants them, and are multiplied in float32.
 //
 // Shapes:  G feature groups (divides R)   F features   R streams   D width   T tokens
 //          O = R / G * D outputs of a group
@@ -13,7 +14,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
+#include "kvalign/ops/packed_linear.h"
 #include "kvalign/projector/projector.h"
 #include "trained_weights.h"
 
@@ -40,15 +43,20 @@ class FrozenMap {
 
   /// What features and outputs are made of: float32 on a CPU.
   at::ScalarType feature_dtype() const;
-  at::Device device() const { return weight_.device(); }
   const ProjectorShape& shape() const { return shape_; }
 
  private:
-  bool converts() const;  ///< weights are not of feature_dtype()
+  int64_t streams_of_group() const { return shape_.num_streams / shape_.num_groups; }
+  void allocate(const StreamMap& like);
+  at::Tensor group_weight_OF(int64_t group);  ///< a view, to be written
+  bool converts() const;                      ///< weights are not of feature_dtype()
 
   ProjectorShape shape_;
-  at::Tensor weight_;   ///< [G, F, O], or [G, O, F] where it converts
-  at::Tensor bias_GO_;  ///< none where the maps have none
+  at::TensorOptions options_;  ///< of the weights
+  bool packs_ = false;
+  std::vector<PackedLinear> packed_;  ///< a group's each, where it packs
+  at::Tensor weight_;                 ///< else [G, F, O], or [G, O, F] where it converts
+  at::Tensor bias_GO_;                ///< none where the maps have none
 };
 
 }  // namespace kvalign

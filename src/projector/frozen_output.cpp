@@ -104,6 +104,11 @@ at::Tensor FrozenOutput::run_and_normalise(const at::Tensor& features_GTF) const
           ? shape.num_groups
           : std::clamp<int64_t>(cached_rows / std::max<int64_t>(1, tokens), 1, shape.num_groups);
   const int64_t token_block = std::max<int64_t>(1, cached_rows / (group_block * streams));
+  if (group_block == shape.num_groups && token_block >= tokens) {
+    at::Tensor output_RTD = map_->run(features_GTF);
+    normalise(output_RTD, 0);
+    return output_RTD.to(dtype_);
+  }
   at::Tensor output_RTD = map_->empty_output(tokens);
   for (int64_t group = 0; group < shape.num_groups; group += group_block) {
     const int64_t groups = std::min(group_block, shape.num_groups - group);
