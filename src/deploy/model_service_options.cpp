@@ -104,7 +104,11 @@ void ModelServiceOptions::describe(OptionVisitor& visitor) {
                  "these units"},
                 statistics);
   visitor.field({"device", "auto, cpu, cuda or cuda:N"}, device);
-  visitor.field({"threads", "threads of the CPU; 0: LibTorch's choice", 0}, threads);
+  visitor.field({.name = "threads",
+                 .help = "threads of the CPU; 0: LibTorch's choice",
+                 .minimum = 0,
+                 .maximum = kMostThreads},
+                threads);
   visitor.field({"max_tokens", "of one request's cache", 1}, max_tokens);
   visitor.section("batch", "which requests are put together", batch);
   visitor.section("guard", "beyond which numbers a cache is not used", guard);

@@ -20,7 +20,11 @@ void DatasetOptions::describe(OptionVisitor& visitor) {
 void describe_device(OptionVisitor& visitor, Recipe& recipe) {
   visitor.field({.name = "device", .help = "auto, cpu, cuda or cuda:N", .required = true},
                 recipe.device);
-  visitor.field({"threads", "CPU threads; 0: one a core", 0}, recipe.threads);
+  visitor.field({.name = "threads",
+                 .help = "CPU threads; 0: one a core",
+                 .minimum = 0,
+                 .maximum = kMostThreads},
+                recipe.threads);
 }
 
 void describe_dataset(OptionVisitor& visitor, DatasetOptions& dataset) {

@@ -83,6 +83,7 @@ class Bench(unittest.TestCase):
         refuse(2, "benchmark.suites", "--suite", "speed")
         refuse(2, "benchmark.rounds", "--rounds", "4")
         refuse(2, "benchmark.filter: expected a part of the name of a case, got 'V9'", "--filter", "V9")
+        refuse(2, "threads: expected a whole number in [0, 1024], got 5000", "--threads", 5000)
         refuse(2, "threads: expected at most", "--suite", "codec", "--threads", len(os.sched_getaffinity(0)) + 1)
         refuse(1, "device 'cuda:99'", "--device", "cuda:99")
         refuse(1, "nowhere", "--suite", "cache", "--receiver", "nowhere")

@@ -10,6 +10,9 @@
 
 namespace kvalign {
 
+// Of a recipe. OpenMP ends the process where it cannot start as many as it is asked for.
+inline constexpr double kMostThreads = 1024;
+
 // "auto" (the first CUDA device where there is one, else the CPU), "cpu", "cuda" (the first) or
 // "cuda:N". Errors: c10::Error that names what was asked for and how many CUDA devices exist.
 KVALIGN_API at::Device resolve_device(const std::string& name);
