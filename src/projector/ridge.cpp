@@ -1,24 +1,45 @@
-// Solves in the eigenbasis of the features' correlations. See the header for formulas and shapes.
+// Solves with Cholesky factors of the features' correlations. See the header for formulas and
+// shapes.
 #include "kvalign/projector/ridge.h"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <map>
+#include <numeric>
+#include <utility>
 
 #include "centred_sums.h"
 
 namespace kvalign {
 namespace {
 
-// Columns of the outputs are taken so many at a time: all at once, each intermediate result would
-// take as much memory as the sums.
-constexpr int64_t kChunk = 1024;
-
 // Below rounding of the mean a feature is constant, and its weight has nothing to go by.
 at::Tensor deviation_of(const at::Tensor& variance, const at::Tensor& mean) {
   const at::Tensor deviation = variance.clamp_min(0).sqrt();
   return deviation.masked_fill(deviation <= mean.abs() * 1e-6 + 1e-12, 1.0);
+}
+
+// Fills rows of error_LR from the largest lambda down, until the last two have brought no stream
+// closer than it was.
+void walk_down(const std::vector<double>& lambdas,
+               const std::function<at::Tensor(double lambda)>& error_of,
+               const at::Tensor& error_LR) {
+  std::vector<size_t> order(lambdas.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return lambdas[a] > lambdas[b]; });
+  at::Tensor best_R = at::full_like(error_LR[0], std::numeric_limits<double>::infinity());
+  int without_gain = 0;
+  for (const size_t place : order) {
+    const at::Tensor error_R = error_of(lambdas[place]);
+    error_LR[static_cast<int64_t>(place)].copy_(error_R);
+    without_gain = error_R.lt(best_R).any().item<bool>() ? 0 : without_gain + 1;
+    if (without_gain == 2) return;
+    best_R = at::minimum(best_R, error_R);
+  }
 }
 
 }  // namespace
@@ -28,47 +49,61 @@ std::vector<double> default_lambdas() {
 }
 
 Ridge::Ridge(const RidgeStatistics& training, double feature_noise)
-    : shape_(training.shape()), num_tokens_(training.num_tokens()) {
-  TORCH_CHECK(num_tokens_ >= 2, "Ridge: expected statistics of at least 2 tokens, got ",
-              num_tokens_);
+    : training_(training),
+      shape_(training.shape()),
+      num_tokens_(static_cast<double>(training.num_tokens())) {
+  TORCH_CHECK(training.num_tokens() >= 2, "Ridge: expected statistics of at least 2 tokens, got ",
+              training.num_tokens());
   const at::NoGradGuard no_gradients;
-  const auto n = static_cast<double>(num_tokens_);
+  const double n = num_tokens_;
   mean_GF_ = training.feature_sums() / n;
   output_mean_RD_ = training.output_sums() / n;
   output_variance_RD_ = (training.output_squares() / n - output_mean_RD_.square()).clamp_min(0);
   const at::Tensor second_GF = training.feature_products().diagonal(0, 1, 2) / n;
   deviation_GF_ = deviation_of(second_GF - mean_GF_.square(), mean_GF_);
-  const at::Tensor output_sums_GO = training.output_sums().reshape({shape_.num_groups, -1});
-  const at::Tensor output_mean_GO = output_mean_RD_.reshape({shape_.num_groups, -1});
-  std::vector<at::Tensor> values, vectors, projected;
   for (int64_t g = 0; g < shape_.num_groups; ++g) {
     const at::Tensor scale_F = deviation_GF_[g];
-    const at::Tensor &sums_F = training.feature_sums()[g], &mean_F = mean_GF_[g];
     at::Tensor correlation_FF =
-        standardised_products(training.feature_products()[g], sums_F, mean_F, scale_F, n).div_(n);
+        standardised_products(training.feature_products()[g], training.feature_sums()[g],
+                              mean_GF_[g], scale_F, n)
+            .div_(n);
     if (feature_noise > 0) {
       correlation_FF.diagonal() += feature_noise * feature_noise * second_GF[g] / scale_F.square();
     }
-    auto [eigenvalues, eigenvectors] = at::linalg_eigh(correlation_FF);
-    values.push_back(eigenvalues.clamp_min(0));
-    const at::Tensor& products_FO = training.output_products()[g];
-    at::Tensor projected_FO = at::empty_like(products_FO);
-    for (int64_t begin = 0; begin < products_FO.size(1); begin += kChunk) {
-      const auto chunk = [&](const at::Tensor& tensor) {
-        return tensor.narrow(-1, begin, std::min(kChunk, products_FO.size(1) - begin));
-      };
-      const at::Tensor cross_FO =
-          centre_in_place(chunk(products_FO).clone(), sums_F, chunk(output_sums_GO[g]), mean_F,
-                          chunk(output_mean_GO[g]), n)
-              .div_(n * scale_F.unsqueeze(1));
-      chunk(projected_FO).copy_(eigenvectors.t().mm(cross_FO));
-    }
-    projected.push_back(projected_FO);
-    vectors.push_back(std::move(eigenvectors));
+    correlations_FF_.push_back(std::move(correlation_FF));
   }
-  eigenvalues_GF_ = at::stack(values);
-  eigenvectors_GFF_ = shape_.num_groups == 1 ? vectors[0].unsqueeze(0) : at::stack(vectors);
-  projected_GFO_ = shape_.num_groups == 1 ? projected[0].unsqueeze(0) : at::stack(projected);
+}
+
+// L of L L' = Z'Z / n + lambda.
+at::Tensor Ridge::factor(int64_t group, double lambda) const {
+  at::Tensor penalised_FF = correlations_FF_[static_cast<size_t>(group)].clone();
+  penalised_FF.diagonal() += lambda;
+  const auto [factor_FF, info] = at::linalg_cholesky_ex(penalised_FF);
+  TORCH_CHECK(info.item<int64_t>() == 0, "Ridge: lambda ", lambda, " is too small for these ",
+              shape_.num_features,
+              " features: their correlations and it have no Cholesky factor in float64. Use a "
+              "larger one");
+  return factor_FF;
+}
+
+// Z'Y / n of some outputs of a group: `choice` takes them from a tensor whose last dimension is all
+// outputs of a group.
+at::Tensor Ridge::cross_products(int64_t group, const Choice& choice) const {
+  const auto of_outputs = [&](const at::Tensor& all_RD) {
+    return choice(all_RD.reshape({shape_.num_groups, -1})[group]);
+  };
+  return centre_in_place(
+             choice(training_.output_products()[group]).clone(at::MemoryFormat::Contiguous),
+             training_.feature_sums()[group], of_outputs(training_.output_sums()), mean_GF_[group],
+             of_outputs(output_mean_RD_), num_tokens_)
+      .div_(num_tokens_ * deviation_GF_[group].unsqueeze(1));
+}
+
+at::Tensor Ridge::cross_products_of_stream(int64_t stream) const {
+  const int64_t streams = shape_.num_streams / shape_.num_groups;
+  return cross_products(stream / streams, [&](const at::Tensor& outputs) {
+    return outputs.narrow(-1, stream % streams * shape_.width, shape_.width);
+  });
 }
 
 at::Tensor Ridge::held_out_error(const RidgeStatistics& held_out,
@@ -90,7 +125,8 @@ at::Tensor Ridge::held_out_error(const RidgeStatistics& held_out,
              n * output_mean_RD_.square())
                 .view({shape_.num_groups, -1}));
   const at::Tensor total_R = total_GO.view({shape_.num_streams, -1}).sum(1);
-  at::Tensor error_LR = total_R.unsqueeze(0).repeat({static_cast<int64_t>(lambdas.size()), 1});
+  at::Tensor error_LR = at::full({static_cast<int64_t>(lambdas.size()), shape_.num_streams},
+                                 std::numeric_limits<double>::infinity(), total_R.options());
   const at::Tensor output_sums_GO = every(held_out.output_sums().view({shape_.num_groups, -1}));
   const at::Tensor output_mean_GO = every(output_mean_RD_.view({shape_.num_groups, -1}));
   for (int64_t g = 0; g < shape_.num_groups; ++g) {
@@ -98,18 +134,21 @@ at::Tensor Ridge::held_out_error(const RidgeStatistics& held_out,
                      &sums_F = held_out.feature_sums()[g];
     const at::Tensor products_FF =
         standardised_products(held_out.feature_products()[g], sums_F, mean_F, scale_F, n);
-    const at::Tensor cross_FO =
+    const at::Tensor held_out_cross_FO =
         centre_in_place(every(held_out.output_products()[g]).clone(at::MemoryFormat::Contiguous),
                         sums_F, output_sums_GO[g], mean_F, output_mean_GO[g], n)
             .div_(scale_F.unsqueeze(1));
-    const at::Tensor projected_FO = every(projected_GFO_[g]);
-    for (size_t i = 0; i < lambdas.size(); ++i) {
-      const at::Tensor weights_FO =
-          eigenvectors_GFF_[g].mm(projected_FO / (eigenvalues_GF_[g] + lambdas[i]).unsqueeze(1));
-      const at::Tensor change_O = (weights_FO * (products_FF.mm(weights_FO) - 2 * cross_FO)).sum(0);
-      error_LR[static_cast<int64_t>(i)].narrow(0, g * streams, streams) +=
-          change_O.view({streams, -1}).sum(1);
-    }
+    const at::Tensor cross_FO = cross_products(g, every);
+    // The error in float32, whose rounding is far below what tells two penalties apart.
+    const at::Tensor held_out_FF = products_FF.to(at::kFloat),
+                     twice_cross_FO = (2 * held_out_cross_FO).to(at::kFloat);
+    const auto error_of = [&](double lambda) {
+      const at::Tensor weights_FO = at::cholesky_solve(cross_FO, factor(g, lambda)).to(at::kFloat);
+      const at::Tensor change_O = (weights_FO * (held_out_FF.mm(weights_FO) - twice_cross_FO))
+                                      .sum(0, /*keepdim=*/false, at::kDouble);
+      return total_R.narrow(0, g * streams, streams) + change_O.view({streams, -1}).sum(1);
+    };
+    walk_down(lambdas, error_of, error_LR.narrow(1, g * streams, streams));
   }
   return error_LR / total_R.clamp_min(1e-300);
 }
@@ -120,23 +159,35 @@ RidgeMap Ridge::solve(const std::vector<double>& lambda_R) const {
               lambda_R.size());
   const at::NoGradGuard no_gradients;
   const int64_t streams = shape_.num_streams / shape_.num_groups;
-  const auto options = projected_GFO_.options().dtype(at::kFloat);
+  const auto options = mean_GF_.options().dtype(at::kFloat);
   at::Tensor weight_RDF =
       at::empty({shape_.num_streams, shape_.width, shape_.num_features}, options);
   at::Tensor bias_RD = at::empty({shape_.num_streams, shape_.width}, options);
-  for (int64_t g = 0; g < shape_.num_groups; ++g) {
-    // Rows of an orthogonal matrix keep the norm, so float32 costs no more than the result's own
-    // rounding.
-    const at::Tensor vectors_FF = eigenvectors_GFF_[g].to(at::kFloat);
-    for (int64_t place = 0; place < streams; ++place) {
-      const int64_t r = g * streams + place;
-      const at::Tensor projected_FD =
-          projected_GFO_[g].narrow(1, place * shape_.width, shape_.width) /
-          (eigenvalues_GF_[g] + lambda_R[static_cast<size_t>(r)]).unsqueeze(1);
-      const at::Tensor weight_DF =
-          projected_FD.to(at::kFloat).t().mm(vectors_FF.t()).div_(deviation_GF_[g]);
-      weight_RDF[r].copy_(weight_DF);
-      bias_RD[r].copy_(output_mean_RD_[r] - weight_DF.to(at::kDouble).mv(mean_GF_[g]));
+  // A solution of many columns at once is faster, of all it takes as much memory as the sums.
+  constexpr int64_t kColumns = 1024;
+  const auto at_once = static_cast<size_t>(std::max<int64_t>(1, kColumns / shape_.width));
+  std::map<std::pair<int64_t, double>, std::vector<int64_t>> streams_of_factor;
+  for (int64_t r = 0; r < shape_.num_streams; ++r) {
+    streams_of_factor[{r / streams, lambda_R[static_cast<size_t>(r)]}].push_back(r);
+  }
+  for (const auto& [group_and_lambda, members] : streams_of_factor) {
+    const int64_t group = group_and_lambda.first;
+    const at::Tensor factor_FF = factor(group, group_and_lambda.second);
+    for (size_t begin = 0; begin < members.size(); begin += at_once) {
+      const size_t end = std::min(begin + at_once, members.size());
+      std::vector<at::Tensor> cross_FD;
+      for (size_t i = begin; i < end; ++i) {
+        cross_FD.push_back(cross_products_of_stream(members[i]));
+      }
+      const at::Tensor weights_FO = at::cholesky_solve(at::cat(cross_FD, 1), factor_FF)
+                                        .div_(deviation_GF_[group].unsqueeze(1));
+      for (size_t i = begin; i < end; ++i) {
+        const int64_t r = members[i];
+        const at::Tensor weight_DF =
+            weights_FO.narrow(1, static_cast<int64_t>(i - begin) * shape_.width, shape_.width).t();
+        weight_RDF[r].copy_(weight_DF);
+        bias_RD[r].copy_(output_mean_RD_[r] - weight_DF.mv(mean_GF_[group]));
+      }
     }
   }
   return {weight_RDF, bias_RD};
@@ -164,14 +215,16 @@ LowRankMap Ridge::reduce(double lambda, int64_t rank, const at::Tensor& metric_R
   const at::NoGradGuard no_gradients;
   const int64_t num_features = shape_.num_features;
   const int64_t num_heads = metric_RNHH.size(1), head_dim = metric_RNHH.size(2);
-  // B = (Z'Z/n + lambda)^-1/2 Z'Y/n in the eigenbasis; B metric B' is what each direction explains.
-  const at::Tensor whitening_F1 = (eigenvalues_GF_[0] + lambda).rsqrt().unsqueeze(1);
-  const auto explained_FD = [&](int64_t stream) {
-    return projected_GFO_[0].narrow(1, stream * shape_.width, shape_.width) * whitening_F1;
-  };
-  at::Tensor gram_FF = at::zeros({num_features, num_features}, projected_GFO_.options());
+  // B = L^-1 Z'Y/n; B metric B' is what each direction explains.
+  const at::Tensor factor_FF = factor(0, lambda);
+  std::vector<at::Tensor> explained_FD;
   for (int64_t r = 0; r < shape_.num_streams; ++r) {
-    const at::Tensor part_FD = explained_FD(r);
+    explained_FD.push_back(
+        at::linalg_solve_triangular(factor_FF, cross_products_of_stream(r), /*upper=*/false));
+  }
+  at::Tensor gram_FF = at::zeros({num_features, num_features}, mean_GF_.options());
+  for (int64_t r = 0; r < shape_.num_streams; ++r) {
+    const at::Tensor& part_FD = explained_FD[static_cast<size_t>(r)];
     const at::Tensor by_head_NFH =
         part_FD.view({num_features, num_heads, head_dim}).transpose(0, 1);
     const at::Tensor weighted_FD = at::bmm(by_head_NFH, metric_RNHH[r].to(gram_FF.options()))
@@ -182,11 +235,12 @@ LowRankMap Ridge::reduce(double lambda, int64_t rank, const at::Tensor& metric_R
   const auto [values, vectors] = at::linalg_eigh(gram_FF);
   const at::Tensor directions_Fr = vectors.narrow(1, num_features - rank, rank).flip({1});
   const at::Tensor encoder_rF =
-      eigenvectors_GFF_[0].mm(directions_Fr * whitening_F1).t() / deviation_GF_[0].unsqueeze(0);
-  at::Tensor decoder_RDr = at::empty({shape_.num_streams, shape_.width, rank},
-                                     projected_GFO_.options().dtype(at::kFloat));
+      at::linalg_solve_triangular(factor_FF.t(), directions_Fr, /*upper=*/true).t() /
+      deviation_GF_[0].unsqueeze(0);
+  at::Tensor decoder_RDr =
+      at::empty({shape_.num_streams, shape_.width, rank}, mean_GF_.options().dtype(at::kFloat));
   for (int64_t r = 0; r < shape_.num_streams; ++r) {
-    decoder_RDr[r].copy_(explained_FD(r).t().mm(directions_Fr));
+    decoder_RDr[r].copy_(explained_FD[static_cast<size_t>(r)].t().mm(directions_Fr));
   }
   return {.encoder_rF = encoder_rF.to(at::kFloat).contiguous(),
           .encoder_bias_r = (-encoder_rF.mv(mean_GF_[0])).to(at::kFloat),

@@ -74,7 +74,7 @@ class ClosedForm {
       receiver_ = open_receiver(recipe_.fit.receiver, "fit.receiver", *dataset_, c10::kCPU);
     }
     const RidgeStatistics& training = sums.training;
-    observer_.on_progress("eigendecomposition of " + std::to_string(training.shape().num_features) +
+    observer_.on_progress("correlations of " + std::to_string(training.shape().num_features) +
                               " features, " + std::to_string(training.num_tokens()) + " tokens",
                           0, 0);
     const Ridge ridge(training, recipe_.fit.feature_noise);

@@ -109,6 +109,46 @@ TEST(Ridge, HeldOutErrorIsThatOfThePredictions) {
   }
 }
 
+TEST(Ridge, StreamsOfSeveralPenaltiesAreThoseOfEachAlone) {
+  const Golden golden;
+  const Ridge ridge(golden.statistics());
+  const RidgeMap mixed = ridge.solve({0.01, 0.3, 0.01});
+  for (const auto& [stream, lambda] : {std::pair{0, 0.01}, {1, 0.3}, {2, 0.01}}) {
+    const RidgeMap alone = ridge.solve({lambda, lambda, lambda});
+    EXPECT_LT(relative_difference(mixed.weight_RDF[stream], alone.weight_RDF[stream]), 1e-6);
+    EXPECT_LT(relative_difference(mixed.bias_RD[stream], alone.bias_RD[stream]), 1e-6);
+  }
+}
+
+TEST(Ridge, RefusesALambdaThatRoundingSwallows) {
+  // The third feature is the sum of the others.
+  const at::Tensor two_TF = golden_fill({50, 2}, 3, 1.0).to(at::kFloat);
+  const at::Tensor features_TF = at::cat({two_TF, two_TF.sum(1, /*keepdim=*/true)}, 1);
+  RidgeStatistics sums({.num_groups = 1, .num_features = 3, .num_streams = 1, .width = 2});
+  sums.add(features_TF.unsqueeze(0), two_TF.unsqueeze(0));
+  const Ridge ridge(sums);
+  EXPECT_NO_THROW(ridge.solve({1e-6}));
+  EXPECT_THROWS_WITH(ridge.solve({-1e-9}), "lambda -1e-09 is too small for these 3 features");
+}
+
+TEST(Ridge, SmallerLambdasAreTriedAsLongAsTheyHelpAStream) {
+  const Golden golden;
+  const Ridge ridge(golden.statistics());
+  const auto errors_of = [&](const at::Tensor& targets) {
+    RidgeStatistics held_out({1, 12, 3, 6});
+    held_out.add(golden["features"], targets);
+    return ridge.held_out_error(held_out, {1e-3, 1e3, 1e-2, 1e2, 1e-4, 1e-5});
+  };
+  // What it was fitted on: the smaller, the better.
+  EXPECT_TRUE(errors_of(golden["targets"]).isfinite().all().item<bool>());
+  // The opposite of it: the more it learned, the worse.
+  const at::Tensor mean_R1D = golden["targets"].mean(1, /*keepdim=*/true);
+  const at::Tensor error_LR = errors_of(2 * mean_R1D - golden["targets"]);
+  const at::Tensor expected_L = at::tensor({0, 1, 1, 1, 0, 0}).to(at::kBool);
+  EXPECT_TRUE(error_LR.isfinite().equal(expected_L.unsqueeze(1).expand({6, 3}))) << error_LR;
+  EXPECT_TRUE(error_LR.argmin(0).eq(1).all().item<bool>());
+}
+
 TEST(Ridge, FeatureNoiseAddsItsCovariance) {
   const Golden golden;
   const RidgeMap map = Ridge(golden.statistics(), 0.05).solve({0.01, 0.01, 0.01});

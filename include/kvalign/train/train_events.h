@@ -54,7 +54,7 @@ class KVALIGN_API TrainObserver {
   virtual void on_validation(const Validation& validation) {}
   /// `what` is "checkpoint" or "training_state".
   virtual void on_save(const std::string& what, const std::string& path) {}
-  /// Of what a closed-form fit does: "training sums", "eigendecomposition"; `total` 0: unknown.
+  /// Of what a closed-form fit does: "training sums", "weights"; `total` 0: unknown.
   virtual void on_progress(const std::string& what, int64_t done, int64_t total) {}
   /// Something that was asked for is not done as asked, and why.
   virtual void on_warning(const std::string& text) {}
