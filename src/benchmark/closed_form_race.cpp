@@ -6,10 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <stdexcept>
 
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/dataset/generator.h"
 #include "kvalign/dataset/split.h"
 #include "kvalign/projector/ridge.h"
@@ -30,28 +28,22 @@ struct RaceData {
 };
 
 RaceData read_generated() {
-  std::string folder = (std::filesystem::temp_directory_path() / "kvalign-bench-XXXXXX").string();
-  if (::mkdtemp(folder.data()) == nullptr) {
-    throw std::runtime_error("closed_form_race: cannot create " + folder);
-  }
-  const std::filesystem::path data_folder = std::filesystem::path(folder) / "data";
+  const TemporaryFolder folder;
+  const std::string data_folder = folder.file("data");
   const DatasetIndex index = generate_paired_dataset(
       {.num_sequences = 400, .tokens_per_sequence = 40, .sequences_per_shard = 100}, data_folder);
   RaceData data{.train = {},
                 .held_out = {},
                 .sender = index.sender.geometry,
                 .receiver = index.receiver.geometry};
-  {
-    const auto dataset = PairedDataset::open(data_folder);
-    const Split split = split_by_sequence(*dataset, {});
-    for (size_t begin = 0; begin < split.train.size(); begin += kBatchSequences) {
-      const size_t end = std::min(begin + kBatchSequences, split.train.size());
-      data.train.push_back(dataset->read({split.train.begin() + static_cast<int64_t>(begin),
-                                          split.train.begin() + static_cast<int64_t>(end)}));
-    }
-    data.held_out = dataset->read(split.validation);
+  const auto dataset = PairedDataset::open(data_folder);
+  const Split split = split_by_sequence(*dataset, {});
+  for (size_t begin = 0; begin < split.train.size(); begin += kBatchSequences) {
+    const size_t end = std::min(begin + kBatchSequences, split.train.size());
+    data.train.push_back(dataset->read({split.train.begin() + static_cast<int64_t>(begin),
+                                        split.train.begin() + static_cast<int64_t>(end)}));
   }
-  std::filesystem::remove_all(folder);
+  data.held_out = dataset->read(split.validation);
   return data;
 }
 

@@ -5,15 +5,13 @@
 
 #include <ATen/ATen.h>
 #include <c10/util/StringUtil.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <limits>
-#include <stdexcept>
 
 #include "kvalign/core/safetensors.h"
+#include "kvalign/core/temporary_folder.h"
 #include "number_text.h"
 
 namespace kvalign {
@@ -128,11 +126,9 @@ void check_sequences(const std::vector<at::Tensor>& sequences_T) {
 }  // namespace
 
 KvCache transport_by_file(const KvCache& cache) {
-  std::string folder = (std::filesystem::temp_directory_path() / "kvalign-cache-XXXXXX").string();
-  if (::mkdtemp(folder.data()) == nullptr) {
-    throw std::runtime_error("transport_by_file: cannot make the temporary folder " + folder);
-  }
-  const std::string path = folder + "/cache.safetensors";
+  // The tensors keep the mapping alive, and a mapping outlives its name.
+  const TemporaryFolder folder;
+  const std::string path = folder.file("cache.safetensors");
   std::vector<NamedTensor> tensors;
   const int64_t num_layers = cache.geometry().num_layers;
   for (int64_t layer = 0; layer < num_layers; ++layer) {
@@ -140,20 +136,13 @@ KvCache transport_by_file(const KvCache& cache) {
     tensors.push_back({"values." + std::to_string(layer), cache.values(layer).to(at::kFloat)});
   }
   std::vector<at::Tensor> keys, values;
-  try {
-    write_safetensors(path, tensors);
-    const SafetensorsFile file = SafetensorsFile::open(path);
-    for (int64_t layer = 0; layer < num_layers; ++layer) {
-      const at::Device device = cache.keys(layer).device();
-      keys.push_back(file.tensor("keys." + std::to_string(layer)).to(device));
-      values.push_back(file.tensor("values." + std::to_string(layer)).to(device));
-    }
-  } catch (...) {
-    std::filesystem::remove_all(folder);
-    throw;
+  write_safetensors(path, tensors);
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  for (int64_t layer = 0; layer < num_layers; ++layer) {
+    const at::Device device = cache.keys(layer).device();
+    keys.push_back(file.tensor("keys." + std::to_string(layer)).to(device));
+    values.push_back(file.tensor("values." + std::to_string(layer)).to(device));
   }
-  // The tensors keep the mapping alive, and a mapping outlives its name.
-  std::filesystem::remove_all(folder);
   return KvCache(cache.geometry(), std::move(keys), std::move(values));
 }
 

@@ -21,12 +21,12 @@
 
 #include "kvalign/core/random.h"
 #include "kvalign/core/sha256.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/deploy/model_service.h"
 #include "kvalign/projector/frozen_projector.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "tests/support/flat_geometry.h"
-#include "tests/support/temporary_folder.h"
 
 namespace {
 

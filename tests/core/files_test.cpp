@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/support/temporary_folder.h"
+#include "kvalign/core/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

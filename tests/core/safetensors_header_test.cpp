@@ -5,7 +5,7 @@
 
 #include "kvalign/core/files.h"
 #include "kvalign/core/safetensors.h"
-#include "tests/support/temporary_folder.h"
+#include "kvalign/core/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

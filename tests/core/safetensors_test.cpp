@@ -12,7 +12,7 @@
 #include <limits>
 
 #include "kvalign/core/files.h"
-#include "tests/support/temporary_folder.h"
+#include "kvalign/core/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

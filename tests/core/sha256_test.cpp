@@ -2,7 +2,7 @@
 #include "kvalign/core/sha256.h"
 
 #include "kvalign/core/files.h"
-#include "tests/support/temporary_folder.h"
+#include "kvalign/core/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

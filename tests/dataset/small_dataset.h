@@ -11,8 +11,8 @@
 #include "kvalign/core/files.h"
 #include "kvalign/core/safetensors.h"
 #include "kvalign/core/sha256.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/dataset/generator.h"
-#include "tests/support/temporary_folder.h"
 
 namespace kvalign {
 

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/support/temporary_folder.h"
+#include "kvalign/core/temporary_folder.h"
 #include "tests/support/throws.h"
 #include "tests/support/token_file.h"
 

@@ -11,13 +11,13 @@
 #include "kvalign/core/packet_tensors.h"
 #include "kvalign/core/random.h"
 #include "kvalign/core/sha256.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/deploy/model_service.h"
 #include "kvalign/model/decoder.h"
 #include "kvalign/projector/frozen_projector.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "tests/support/flat_geometry.h"
-#include "tests/support/temporary_folder.h"
 
 namespace kvalign::testing {
 

@@ -10,11 +10,11 @@
 #include "kvalign/core/random.h"
 #include "kvalign/core/safetensors.h"
 #include "kvalign/core/sha256.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "tests/support/check_onnx.h"
 #include "tests/support/flat_geometry.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

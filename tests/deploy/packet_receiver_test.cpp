@@ -6,11 +6,11 @@
 
 #include "kvalign/core/files.h"
 #include "kvalign/core/sha256.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "kvalign/train/encoder_export.h"
 #include "tests/support/decoder_folder.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

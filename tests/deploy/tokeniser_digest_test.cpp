@@ -5,8 +5,8 @@
 
 #include <fstream>
 
+#include "kvalign/core/temporary_folder.h"
 #include "tests/support/python.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

@@ -7,8 +7,8 @@
 #include <random>
 
 #include "kvalign/core/files.h"
+#include "kvalign/core/temporary_folder.h"
 #include "tests/support/python.h"
-#include "tests/support/temporary_folder.h"
 
 namespace kvalign {
 namespace {

@@ -9,8 +9,8 @@
 
 #include "kvalign/core/random.h"
 #include "kvalign/core/safetensors.h"
+#include "kvalign/core/temporary_folder.h"
 #include "tests/support/python.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

@@ -9,11 +9,11 @@
 #include <nlohmann/json.hpp>
 
 #include "kvalign/core/safetensors.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/dataset/generator.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "tests/evaluate/tiny_ladder.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

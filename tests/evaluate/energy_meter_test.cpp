@@ -12,7 +12,7 @@
 #include <fstream>
 #include <thread>
 
-#include "tests/support/temporary_folder.h"
+#include "kvalign/core/temporary_folder.h"
 
 namespace kvalign {
 namespace {

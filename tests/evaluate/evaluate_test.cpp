@@ -9,12 +9,12 @@
 #include <fstream>
 
 #include "kvalign/core/files.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/dataset/generator.h"
 #include "kvalign/evaluate/html_report.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "tests/support/python.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

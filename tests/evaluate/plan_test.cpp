@@ -10,10 +10,10 @@
 #include <nlohmann/json.hpp>
 
 #include "kvalign/core/files.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/model/decoder_config.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 #include "tests/support/token_file.h"
 

@@ -2,11 +2,11 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/dataset/generator.h"
 #include "kvalign/evaluate/evaluate.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
-#include "tests/support/temporary_folder.h"
 
 namespace kvalign {
 namespace {

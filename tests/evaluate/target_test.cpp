@@ -8,7 +8,7 @@
 #include <fstream>
 #include <set>
 
-#include "tests/support/temporary_folder.h"
+#include "kvalign/core/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

@@ -11,9 +11,9 @@
 
 #include "kvalign/core/random.h"
 #include "kvalign/core/safetensors.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/evaluate/ladder.h"
 #include "tests/support/decoder_folder.h"
-#include "tests/support/temporary_folder.h"
 
 namespace kvalign::testing {
 

@@ -4,12 +4,12 @@
 
 #include <cmath>
 
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/projector/frozen_projector.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "kvalign/train/distiller.h"
 #include "tests/support/flat_geometry.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/train/tiny_run.h"
 
 namespace kvalign::testing {

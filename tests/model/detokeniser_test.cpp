@@ -7,7 +7,7 @@
 #include <fstream>
 #include <string>
 
-#include "tests/support/temporary_folder.h"
+#include "kvalign/core/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

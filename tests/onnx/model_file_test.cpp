@@ -6,8 +6,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "kvalign/core/temporary_folder.h"
 #include "tests/support/python.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "kvalign/core/files.h"
+#include "kvalign/core/temporary_folder.h"
 #include "tests/support/python.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

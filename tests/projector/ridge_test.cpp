@@ -4,8 +4,8 @@
 #include <ATen/ATen.h>
 
 #include "kvalign/core/safetensors.h"
+#include "kvalign/core/temporary_folder.h"
 #include "tests/support/golden_fill.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

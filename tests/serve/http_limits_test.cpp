@@ -8,10 +8,10 @@
 #include <thread>
 #include <vector>
 
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/serve/http_server.h"
 #include "tests/serve/fake_service.h"
 #include "tests/serve/raw_client.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "kvalign/core/files.h"
+#include "kvalign/core/temporary_folder.h"
 #include "src/serve/load_request.h"
 #include "src/serve/load_response.h"
 #include "tests/support/python.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

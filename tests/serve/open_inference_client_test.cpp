@@ -5,11 +5,11 @@
 #include <fstream>
 #include <sstream>
 
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/serve/http_server.h"
 #include "kvalign/serve/open_inference.h"
 #include "tests/serve/fake_service.h"
 #include "tests/support/python.h"
-#include "tests/support/temporary_folder.h"
 
 namespace kvalign {
 namespace {

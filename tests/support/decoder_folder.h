@@ -9,7 +9,7 @@
 #include <string>
 
 #include "kvalign/core/files.h"
-#include "tests/support/temporary_folder.h"
+#include "kvalign/core/temporary_folder.h"
 
 namespace kvalign {
 

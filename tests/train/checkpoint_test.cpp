@@ -13,10 +13,10 @@
 
 #include "kvalign/core/files.h"
 #include "kvalign/core/safetensors.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/projector/kv_projector.h"
 #include "tests/support/flat_geometry.h"
 #include "tests/support/golden_fill.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

@@ -4,11 +4,11 @@
 #include <filesystem>
 
 #include "kvalign/core/files.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/projector/ridge.h"
 #include "kvalign/train/checkpoint.h"
 #include "kvalign/train/distiller.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 #include "tests/train/tiny_run.h"
 

@@ -8,9 +8,9 @@
 #include <filesystem>
 
 #include "kvalign/core/files.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 #include "tests/train/tiny_run.h"
 

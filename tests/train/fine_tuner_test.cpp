@@ -9,10 +9,10 @@
 #include <numeric>
 
 #include "kvalign/core/files.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/projector/kv_projector.h"
 #include "kvalign/train/checkpoint.h"
 #include "kvalign/train/training_state.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 #include "tests/train/tiny_run.h"
 

@@ -6,11 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "kvalign/core/files.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/train/append_file.h"
 #include "kvalign/train/metrics_log.h"
 #include "kvalign/train/tensorboard.h"
 #include "tests/support/python.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

@@ -7,12 +7,12 @@
 
 #include <map>
 
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/train/checkpoint.h"
 #include "kvalign/train/distiller.h"
 #include "kvalign/train/projector_trainer.h"
 #include "tests/support/flat_geometry.h"
 #include "tests/support/golden_fill.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 #include "tests/train/tiny_run.h"
 

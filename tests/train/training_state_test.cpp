@@ -4,7 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "tests/support/temporary_folder.h"
+#include "kvalign/core/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace kvalign {

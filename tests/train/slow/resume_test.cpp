@@ -15,9 +15,9 @@
 
 #include "kvalign/core/files.h"
 #include "kvalign/core/random.h"
+#include "kvalign/core/temporary_folder.h"
 #include "kvalign/train/distiller.h"
 #include "kvalign/train/training_state.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/train/tiny_run.h"
 
 namespace kvalign {
