@@ -8,6 +8,8 @@
 #include <set>
 #include <stdexcept>
 
+#include "kvalign/core/device.h"
+
 namespace kvalign {
 namespace {
 

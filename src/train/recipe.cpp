@@ -1,6 +1,8 @@
 // The top of a recipe; every section describes itself.
 #include "kvalign/train/recipe.h"
 
+#include "kvalign/core/device.h"
+
 namespace kvalign {
 
 void DatasetOptions::describe(OptionVisitor& visitor) {
