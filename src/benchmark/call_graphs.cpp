@@ -16,4 +16,12 @@ std::string launches_text(const CapturedCall& call) {
                               : kernels + ", " + counted(call.num_copies, "copy", "copies");
 }
 
+Subject in_graph(Subject subject, CallGraphs& graphs, at::Device device) {
+  const CapturedCall captured = graphs.capture(subject.run, device);
+  subject.name += ", graph";
+  subject.detail = launches_text(captured);
+  subject.run = captured.run;
+  return subject;
+}
+
 }  // namespace kvalign::benchmark

@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "kvalign/benchmark/case.h"
+
 namespace at::cuda {
 struct CUDAGraph;
 }
@@ -40,6 +42,9 @@ class CallGraphs {
  private:
   std::weak_ptr<at::cuda::CUDAGraph> first_;  ///< whose memory later ones share while it is there
 };
+
+/// The same as one graph, named "..., graph"; its detail is what one call launches.
+Subject in_graph(Subject subject, CallGraphs& graphs, at::Device device);
 
 /// A kernel of one thread that does nothing, on the current CUDA stream. Throws as capture.
 void launch_empty_kernel();

@@ -90,15 +90,6 @@ Subject separate_calls(const KvProjector& projector, const at::Tensor& features_
           .detail = std::to_string(streams) + " calls"};
 }
 
-// The same call as one CUDA graph.
-Subject in_graph(Subject subject, CallGraphs& graphs, at::Device device) {
-  const CapturedCall captured = graphs.capture(subject.run, device);
-  subject.name += ", graph";
-  subject.detail = launches_text(captured);
-  subject.run = captured.run;
-  return subject;
-}
-
 // What the sets of buffers of one case have in common.
 struct SharedBySets {
   std::vector<std::string> layouts;  ///< of the products, once they are chosen

@@ -17,6 +17,8 @@ TEST(CallGraphs, LaunchesAreNamed) {
 TEST(CallGraphs, AreOfACudaDevice) {
   const auto call = [] { return std::vector<at::Tensor>(); };
   EXPECT_THROWS_WITH(CallGraphs().capture(call, at::kCPU), "call graphs: ");
+  CallGraphs graphs;
+  EXPECT_THROWS_WITH(in_graph({.name = "ours", .run = call}, graphs, at::kCPU), "call graphs: ");
 }
 
 }  // namespace
