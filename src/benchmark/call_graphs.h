@@ -5,10 +5,12 @@
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
+#include <c10/core/Stream.h>
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +42,7 @@ class CallGraphs {
   CapturedCall capture(const std::function<std::vector<at::Tensor>()>& call, at::Device device);
 
  private:
+  std::optional<c10::Stream> stream_;         ///< that all are recorded on, with its memory
   std::weak_ptr<at::cuda::CUDAGraph> first_;  ///< whose memory later ones share while it is there
 };
 

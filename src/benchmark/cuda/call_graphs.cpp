@@ -37,7 +37,8 @@ CapturedCall CallGraphs::capture(const std::function<std::vector<at::Tensor>()>&
   const auto graph = std::make_shared<at::cuda::CUDAGraph>(/*keep_graph=*/true);
   std::vector<at::Tensor> outputs;
   {
-    const c10::cuda::CUDAStreamGuard stream_guard(c10::cuda::getStreamFromPool());
+    if (!stream_) stream_ = c10::cuda::getStreamFromPool();
+    const c10::cuda::CUDAStreamGuard stream_guard(*stream_);
     call();
     c10::cuda::device_synchronize();
     const auto first = first_.lock();
