@@ -1,5 +1,6 @@
 """README's tables of speed, from what `kvalign bench --output results/benchmarks/NAME.jsonl` wrote and
-tests/benchmarks/compare_peers.py in the same form: the first line is the machine, then one a measurement.
+tests/benchmarks/compare_peers.py in the same form: the first line is the machine, then one a measurement. And of
+what peak_memory.py wrote.
 
 results_table.py fills them in between  <!-- benchmark:NAME.SUITE -->  and  <!-- /benchmark -->.
 """
@@ -53,6 +54,14 @@ def titles_and_cells(rows):
             percent(row["percent_of_peak"]), percent(row["percent_of_copy"]),
         ])
     return titles, cells
+
+
+def memory_titles_and_cells(peaks):
+    """What peak_memory.py wrote."""
+    few, tokens = peaks["sequences"], peaks["tokens"]
+    titles = ["command", f"{few} sequences of {tokens} tokens, MiB", f"{few * peaks['more']} sequences"]
+    return titles, [[row["tool"], f"{row['peak_mib']:,}", "-" if row["peak_mib_of_more"] is None else
+                     f"{row['peak_mib_of_more']:,}"] for row in peaks["rows"]]
 
 
 def note(machine, rows):

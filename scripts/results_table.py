@@ -8,7 +8,8 @@ and  <!-- /certificates -->  what it proves, one between  <!-- task_success:NAME
 <!-- /task_success -->  who answers right. One between  <!-- plan:NAME -->  and  <!-- /plan -->  quotes
 results/plans/NAME.json, what `kvalign plan --json` printed; one between  <!-- times:NAME -->  and
 <!-- /times -->  has a ladder's milliseconds and joules, one between  <!-- benchmark:NAME.SUITE -->  and
-<!-- /benchmark -->  what `kvalign bench` wrote to results/benchmarks/NAME.jsonl of one suite (benchmark_tables.py).
+<!-- /benchmark -->  what `kvalign bench` wrote to results/benchmarks/NAME.jsonl of one suite, and one between  <!-- memory:NAME -->
+and  <!-- /memory -->  what peak_memory.py wrote to results/benchmarks/NAME.json (benchmark_tables.py).
 <!-- seed:tables --> is seed_tables.py's.
 Without arguments the tables are
 rewritten; with --check nothing is written, and the exit code is 1 where README and results disagree.
@@ -26,10 +27,10 @@ import seed_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
-    r"(<!-- (?P<kind>results|ladder|certificates|task_success|plan|times|benchmark|seed):(?P<name>[\w.-]+) -->\n)"
+    r"(<!-- (?P<kind>results|ladder|certificates|task_success|plan|times|benchmark|memory|seed):(?P<name>[\w.-]+) -->\n)"
     r".*?(<!-- /(?P=kind) -->)", re.DOTALL
 )
-MARKER = re.compile(r"<!-- (?:results|ladder|certificates|task_success|plan|times|benchmark|seed):[\w.-]+ -->")
+MARKER = re.compile(r"<!-- (?:results|ladder|certificates|task_success|plan|times|benchmark|memory|seed):[\w.-]+ -->")
 TITLES = {
     "r2": "R²",
     "r2_keys": "R² keys",
@@ -347,8 +348,9 @@ def benchmark_table(name, folder):
 
 
 MAKERS = {"times": times_table, "results": table, "ladder": ladder_table, "certificates": certificates_table,
-          "task_success": task_success_table,
-          "plan": plan_quote}
+          "task_success": task_success_table, "plan": plan_quote,
+          "memory": lambda peaks: markdown_table(*benchmark_tables.memory_titles_and_cells(peaks))}
+FOLDERS = {"plan": "plans", "memory": "benchmarks"}
 
 
 def fill(readme, results):
@@ -359,8 +361,7 @@ def fill(readme, results):
             return match[1] + seed_table(results) + match[4]
         if match["kind"] == "benchmark":
             return match[1] + benchmark_table(match["name"], results / "benchmarks") + match[4]
-        folder = results / "plans" if match["kind"] == "plan" else results
-        path = folder / (match["name"] + ".json")
+        path = results / FOLDERS.get(match["kind"], "") / (match["name"] + ".json")
         if not path.is_file():
             raise SystemExit(f"{path} is missing, but README.md has a table of it")
         report = json.loads(path.read_text(encoding="utf-8"))

@@ -1,11 +1,13 @@
 """Compares our projection with torch (eager and torch.compile) and with onnxruntime on the exported model, and
-our decoder's prefill with transformers': in turns, on the same weights, shapes and threads.
+our decoder's prefill with transformers' and llama.cpp's: in turns, on the same weights, shapes and threads.
 
 Prints JSON lines as `kvalign bench --output` writes them; results_table.py makes tables of both. Every
-projection is compared with float64 before it is timed. torch.compile needs a C++ compiler.
+projection is compared with float64 before it is timed. torch.compile needs a C++ compiler. llama.cpp multiplies the 4-bit blocks of
+the GGUF file, the others the 16-bit numbers that convert_gguf.py makes of them.
 
     .deps/venv/bin/python tests/benchmarks/compare_peers.py --build build/release/tests/benchmarks \\
         --torch-python .deps/capture/bin/python --threads 2 --receiver models/qwen2.5-coder-1.5b-q4_k_m \\
+        --gguf Qwen2.5-Coder-1.5B-Instruct-Q4_K_M.gguf --llama-python .deps/llama/bin/python \\
         > results/benchmarks/peers.jsonl
 """
 
@@ -127,6 +129,9 @@ def compare_prefill(arguments):
     theirs = [arguments.torch_python, str(HERE / "decoder.py"), threads, arguments.receiver]
     workers = {"kvalign": Worker(ours, threads), "kvalign_again": Worker(ours, threads),
                "transformers": Worker(theirs, threads)}
+    if arguments.gguf:
+        workers["llama.cpp"] = Worker([arguments.llama_python, str(HERE / "llama_decoder.py"), threads, arguments.gguf],
+                                      threads)
     line = "prefill 512 1"
     times = times_by_turns(workers, line, line, 5)
     for row in rows_of(f"prefill of 512 tokens, {pathlib.Path(arguments.receiver).name}", times,
@@ -141,9 +146,13 @@ def main():
     parser.add_argument("--build", required=True, help="folder of the built projection and decoder")
     parser.add_argument("--torch-python", required=True, help="a Python with torch and, for --receiver, transformers")
     parser.add_argument("--receiver", help="a Hugging Face folder, whose prefill is compared")
+    parser.add_argument("--gguf", help="the file that --receiver was made of, for llama.cpp")
+    parser.add_argument("--llama-python", help="a Python with xllamacpp")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=11)
     arguments = parser.parse_args()
+    if arguments.gguf and not (arguments.receiver and arguments.llama_python):
+        parser.error("--gguf needs --receiver and --llama-python")
     for number, shape in enumerate(SHAPES):
         compare_projection(arguments, shape, show_machine=number == 0)
     if arguments.receiver:

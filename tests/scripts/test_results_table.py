@@ -199,6 +199,18 @@ class ResultsTableTest(unittest.TestCase):
         self.assertIn("of 5 to 11 rounds", text)
         self.assertIn("a cpu, cpu, 2 threads, LibTorch 2.11.0.\n", text)
 
+    def test_memory(self):
+        (self.path / "benchmarks").mkdir()
+        (self.path / "benchmarks/memory.json").write_text(json.dumps({"sequences": 100, "tokens": 256, "more": 4, "rows": [
+            {"tool": "capture", "peak_mib": 1532, "peak_mib_of_more": 529},
+            {"tool": "plan", "peak_mib": 470, "peak_mib_of_more": None}]}))
+        self.write_readme("<!-- memory:memory -->\n<!-- /memory -->\n")
+        self.assertEqual(self.run_script().returncode, 0)
+        text = (self.path / "README.md").read_text()
+        self.assertIn("| command | 100 sequences of 256 tokens, MiB | 400 sequences |", text)
+        self.assertIn("| capture | 1,532 | 529 |", text)
+        self.assertIn("| plan | 470 | - |", text)
+
     def test_benchmark_that_is_missing_is_named(self):
         self.write_readme("<!-- benchmark:cpu.codec -->\n<!-- /benchmark -->\n")
         self.assertIn("cpu.jsonl is missing", self.run_script().stderr)
