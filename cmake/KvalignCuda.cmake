@@ -6,8 +6,9 @@ if(KVALIGN_NVCC)
   set(KVALIGN_FOUND_CUDA ON)
 endif()
 
-# LibTorch registers its CUDA back end when the library is loaded, so only executables link it; the
-# kvalign libraries need the CPU library alone and run on whichever device the tensors are.
+# LibTorch registers its CUDA back end when the library is loaded, so only executables link it, and the
+# benchmark, which captures graphs; the other kvalign libraries need the CPU library alone and run on
+# whichever device the tensors are.
 function(kvalign_link_cuda_backend target)
   if(KVALIGN_CUDA)
     if(NOT TARGET LibTorch::CUDA)
@@ -23,6 +24,18 @@ function(kvalign_link_cuda_backend target)
   endif()
 endfunction()
 
+# For sources that call CUDA's own libraries, the same that the back end loads.
+function(kvalign_link_cuda_toolkit target)
+  kvalign_link_cuda_backend(${target})
+  kvalign_include_cuda_headers(${target})
+  cmake_path(GET KVALIGN_NVCC PARENT_PATH _bin)
+  foreach(library IN ITEMS cublasLt cudart)
+    find_library(KVALIGN_${library}_LIBRARY ${library} HINTS "${_bin}/../lib64" REQUIRED)
+    mark_as_advanced(KVALIGN_${library}_LIBRARY)
+    target_link_libraries(${target} PRIVATE "${KVALIGN_${library}_LIBRARY}")
+  endforeach()
+endfunction()
+
 # Kernels that need format/ and the CUDA runtime alone, which is linked statically.
 function(kvalign_add_cuda_library name)
   add_library(kvalign_${name} ${ARGN})
@@ -35,7 +48,7 @@ function(kvalign_add_cuda_library name)
   install(TARGETS kvalign_${name} EXPORT kvalign-targets)
 endfunction()
 
-# The toolkit's headers, for tests that run CUDA's own conversions on the CPU; without a toolkit they skip.
+# The toolkit's headers, where there is one; tests that run CUDA's own conversions on the CPU skip without.
 function(kvalign_include_cuda_headers target)
   find_path(KVALIGN_CUDA_INCLUDE_DIR cuda_fp8.h HINTS /usr/local/cuda/include)
   mark_as_advanced(KVALIGN_CUDA_INCLUDE_DIR)

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <CLI/App.hpp>
+#include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -50,11 +51,15 @@ class BenchResults {
 };
 
 std::string limits_text(const benchmark::Limits& limits) {
+  const std::string empty_kernel = std::isnan(limits.empty_kernel_seconds)
+                                       ? ""
+                                       : fmt::format(", an empty kernel in a graph {:.2f} us",
+                                                     1e6 * limits.empty_kernel_seconds);
   return fmt::format(
       "limits: copy {:.1f} GB/s read and written, float32 {:.0f} GFLOP/s, bfloat16 {:.0f} GFLOP/s, "
-      "an empty call {:.2f} us\n\n",
+      "an empty call {:.2f} us{}\n\n",
       1e-9 * limits.copy_bytes_per_second, 1e-9 * limits.float32_flops_per_second,
-      1e-9 * limits.bfloat16_flops_per_second, 1e6 * limits.empty_call_seconds);
+      1e-9 * limits.bfloat16_flops_per_second, 1e6 * limits.empty_call_seconds, empty_kernel);
 }
 
 // Processes that ran or waited for a CPU in the last minute, before this one did; 0 where unknown.

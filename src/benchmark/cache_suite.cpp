@@ -1,12 +1,13 @@
 // Suite cache: what stands between a packet and the receiver's first new token. Codes of 512
-// latents become the receiver's cache, keys turned to their positions; beside it the prefill that
-// this replaces, where a receiver is at hand.
+// latents become the receiver's cache, keys turned to their positions by a table that is there
+// before the packet is; beside it the prefill that this replaces, where a receiver is at hand.
 //
 // Shapes:  T tokens   r rank   L layers   N kv heads   H head dim
 #include <ATen/ATen.h>
 
 #include <memory>
 
+#include "call_graphs.h"
 #include "eager_projection.h"
 #include "kvalign/core/random.h"
 #include "kvalign/evaluate/cost.h"
@@ -29,13 +30,9 @@ ProjectorOptions latent_options() {
 }
 
 // Keys and values as attention reads them: [1, N, T, H] each, contiguous, keys rotated.
-std::vector<at::Tensor> ready_cache(const KvCache& cache) {
-  const KvGeometry& geometry = cache.geometry();
-  const at::Tensor positions =
-      at::arange(cache.num_tokens(), cache.keys(0).options().dtype(at::kLong));
-  const RopeTable table = make_rope_table(positions, *geometry.rope);
+std::vector<at::Tensor> ready_cache(const KvCache& cache, const RopeTable& table) {
   std::vector<at::Tensor> tensors;
-  for (int64_t layer = 0; layer < geometry.num_layers; ++layer) {
+  for (int64_t layer = 0; layer < cache.geometry().num_layers; ++layer) {
     tensors.push_back(apply_rope(cache.keys(layer), table).contiguous());
     tensors.push_back(cache.values(layer).contiguous());
   }
@@ -61,34 +58,41 @@ Subject prefill_of(std::shared_ptr<const Decoder> decoder) {
           .bytes = work.bytes()};
 }
 
-std::vector<Subject> latent_subjects(const KvGeometry& receiver, at::Device device, uint64_t seed) {
+std::vector<Subject> latent_subjects(const KvGeometry& receiver, at::Device device, uint64_t seed,
+                                     CallGraphs& graphs) {
   const KvProjector projector =
       random_projector(latent_options(), qwen_sender(), receiver, at::kFloat, device, seed);
   const auto eager = std::make_shared<EagerProjection>(projector, at::kFloat);
   const at::Tensor codes_1Tr =
       latent_codes(random_tensor({1, kTokens, kRank}, at::kFloat, device, derive_seed(seed, 1)));
+  const RopeTable table =
+      make_rope_table(at::arange(kTokens, at::device(device).dtype(at::kLong)), *receiver.rope);
+  const auto ready = [=](const at::Tensor& streams_RTD) {
+    return ready_cache(KvCache::from_streams(receiver, streams_RTD), table);
+  };
   const auto reference = made_once([=] {
     const at::Tensor latent_1Tr = codes_1Tr.to(at::kDouble) * kLatentScale;
-    return ready_cache(KvCache::from_streams(
-        receiver, EagerProjection(projector, at::kDouble).project_latent(latent_1Tr)));
+    return ready(EagerProjection(projector, at::kDouble).project_latent(latent_1Tr));
   });
   const auto ours = our_latent_projection(projector, at::kFloat);
-  return {
+  std::vector<Subject> subjects = {
       {.name = "ours",
        .run =
            [=] {
              const at::Tensor latent_1Tr = codes_1Tr.to(at::kFloat) * kLatentScale;
-             return ready_cache(KvCache::from_streams(receiver, ours(latent_1Tr)));
+             return ready(ours(latent_1Tr));
            },
        .reference = reference},
       {.name = "eager",
        .run =
            [=] {
              const at::Tensor latent_1Tr = codes_1Tr.to(at::kFloat) * kLatentScale;
-             return ready_cache(KvCache::from_streams(receiver, eager->project_latent(latent_1Tr)));
+             return ready(eager->project_latent(latent_1Tr));
            },
        .reference = reference,
        .is_baseline = true}};
+  if (device.is_cuda()) subjects.push_back(in_graph(subjects.front(), graphs, device));
+  return subjects;
 }
 
 }  // namespace
@@ -109,17 +113,18 @@ std::vector<Case> cache_cases(const SuiteSetup& setup) {
                            .width = receiver.width(),
                            .sender_width = num_streams(sender) * sender.width()};
   const Work work = projection_work(size, kTokens, "float32").decode;
-  return {{.suite = "cache",
-           .name = "rank 512, 512 tokens, FP8 latents to " + receiver.model,
-           .dtype = at::kFloat,
-           .flops = work.flops,
-           .bytes = work.weight_bytes + work.activation_bytes,
-           .hot = false,
-           .make = [=, device = setup.device](uint64_t seed) {
-             std::vector<Subject> subjects = latent_subjects(receiver, device, seed);
-             if (decoder) subjects.push_back(prefill_of(decoder));
-             return subjects;
-           }}};
+  return {
+      {.suite = "cache",
+       .name = "rank 512, 512 tokens, FP8 latents to " + receiver.model,
+       .dtype = at::kFloat,
+       .flops = work.flops,
+       .bytes = work.weight_bytes + work.activation_bytes,
+       .hot = false,
+       .make = [=, device = setup.device, graphs = std::make_shared<CallGraphs>()](uint64_t seed) {
+         std::vector<Subject> subjects = latent_subjects(receiver, device, seed, *graphs);
+         if (decoder) subjects.push_back(prefill_of(decoder));
+         return subjects;
+       }}};
 }
 
 }  // namespace kvalign::benchmark

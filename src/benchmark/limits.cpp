@@ -6,10 +6,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
+#include "call_graphs.h"
 #include "copy_bytes.h"
 #include "fma_loop.h"
 
@@ -67,6 +70,17 @@ double empty_call_seconds(at::Device device, const Stopwatch& stopwatch) {
          kCalls;
 }
 
+double empty_kernel_seconds(at::Device device, const Stopwatch& stopwatch) {
+  if (device.is_cpu()) return std::numeric_limits<double>::quiet_NaN();
+  constexpr int kKernels = 1000;
+  CallGraphs graphs;
+  const auto launch_all = [] {
+    for (int i = 0; i < kKernels; ++i) launch_empty_kernel();
+    return std::vector<at::Tensor>();
+  };
+  return best_of(stopwatch, graphs.capture(launch_all, device).run) / kKernels;
+}
+
 // What the kernel says of one CPU: "32768K" of its caches' largest. The C library counts those of a
 // whole socket, which a virtual machine has only a part of.
 int64_t largest_cache_of_cpu() {
@@ -105,14 +119,18 @@ Limits measure_limits(at::Device device, const Stopwatch& stopwatch) {
               device.is_cpu() ? loop : product_flops_per_second(device, at::kFloat, stopwatch),
           .bfloat16_flops_per_second =
               std::max(loop, product_flops_per_second(device, at::kBFloat16, stopwatch)),
-          .empty_call_seconds = empty_call_seconds(device, stopwatch)};
+          .empty_call_seconds = empty_call_seconds(device, stopwatch),
+          .empty_kernel_seconds = empty_kernel_seconds(device, stopwatch)};
 }
 
 nlohmann::json to_json(const Limits& limits) {
-  return {{"copy_gb_per_s", 1e-9 * limits.copy_bytes_per_second},
-          {"float32_gflop_per_s", 1e-9 * limits.float32_flops_per_second},
-          {"bfloat16_gflop_per_s", 1e-9 * limits.bfloat16_flops_per_second},
-          {"empty_call_us", 1e6 * limits.empty_call_seconds}};
+  const double kernel_us = 1e6 * limits.empty_kernel_seconds;
+  return {
+      {"copy_gb_per_s", 1e-9 * limits.copy_bytes_per_second},
+      {"float32_gflop_per_s", 1e-9 * limits.float32_flops_per_second},
+      {"bfloat16_gflop_per_s", 1e-9 * limits.bfloat16_flops_per_second},
+      {"empty_call_us", 1e6 * limits.empty_call_seconds},
+      {"empty_kernel_us", std::isnan(kernel_us) ? nlohmann::json() : nlohmann::json(kernel_us)}};
 }
 
 int64_t last_cache_bytes(at::Device device) {

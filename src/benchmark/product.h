@@ -1,5 +1,5 @@
-// A matrix product with a bias and nothing else, in the fastest of LibTorch's ways: the denominator
-// of everything that is projected. Private to benchmark/.
+// A matrix product with a bias and nothing else, in the fastest of LibTorch's and cuBLASLt's ways:
+// the denominator of everything that is projected. Private to benchmark/.
 //
 // Shapes:  G groups   T tokens   F features   O outputs
 #pragma once
@@ -18,6 +18,7 @@ using Product = std::function<at::Tensor(const at::Tensor& features_GTF)>;
 
 // One group:      linear  weights [O, F]; addmm  [F, O]; mkldnn, mkl  packed by that library
 // Several groups: bmm_of  weights [O, F]; bmm_fo  [F, O]
+// On CUDA, either: cublaslt 1, cublaslt 2, ..  weights [O, F], by the library's first algorithm, ..
 //
 // Throws c10::Error for a layout that the library does not have for this dtype and device.
 Product make_product(const std::string& layout, const at::Tensor& weight_GOF,

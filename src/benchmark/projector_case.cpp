@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "call_graphs.h"
 #include "eager_projection.h"
 #include "kvalign/core/random.h"
 #include "kvalign/evaluate/cost.h"
@@ -89,16 +90,22 @@ Subject separate_calls(const KvProjector& projector, const at::Tensor& features_
           .detail = std::to_string(streams) + " calls"};
 }
 
+// What the sets of buffers of one case have in common.
+struct SharedBySets {
+  std::vector<std::string> layouts;  ///< of the products, once they are chosen
+  CallGraphs graphs;
+};
+
 std::vector<Subject> make_subjects(const ProjectorShapeCase& shape, at::Device device,
                                    const Stopwatch& stopwatch, uint64_t seed,
-                                   std::vector<std::string>& layouts) {
+                                   SharedBySets& shared) {
   const KvProjector projector =
       random_projector(shape.options, shape.sender, shape.receiver, shape.dtype, device, seed);
   const auto eager = std::make_shared<EagerProjection>(projector, shape.dtype);
   const at::Tensor sender_STd = random_tensor(
       {num_streams(shape.sender), shape.sequences * shape.tokens, shape.sender.width()},
       shape.dtype, device, derive_seed(seed, 1));
-  const auto products = std::make_shared<Products>(*eager, sender_STd, layouts, stopwatch);
+  const auto products = std::make_shared<Products>(*eager, sender_STd, shared.layouts, stopwatch);
   const auto reference = made_once([=] {
     return std::vector{EagerProjection(projector, at::kDouble).project(sender_STd.to(at::kDouble))};
   });
@@ -115,7 +122,12 @@ std::vector<Subject> make_subjects(const ProjectorShapeCase& shape, at::Device d
        .run = [=] { return std::vector{products->run()}; },
        .reference = [=] { return std::vector{products_in_double(*eager, sender_STd)}; },
        .is_baseline = true,
-       .detail = joined(layouts)}};
+       .detail = joined(shared.layouts)}};
+  if (device.is_cuda()) {
+    for (const size_t place : {0, 2}) {
+      subjects.push_back(in_graph(subjects[place], shared.graphs, device));
+    }
+  }
   if (shape.with_separate_calls) {
     subjects.push_back(
         separate_calls(projector, eager->features(sender_STd), shape.dtype, reference));
@@ -151,14 +163,14 @@ std::string tokens_text(const ProjectorShapeCase& shape) {
 Case projector_case(const ProjectorShapeCase& shape, at::Device device,
                     const Stopwatch& stopwatch) {
   const Work work = work_of(shape);
-  auto layouts = std::make_shared<std::vector<std::string>>();
+  const auto shared = std::make_shared<SharedBySets>();
   return {.suite = shape.suite,
           .name = shape.name + ", " + tokens_text(shape),
           .dtype = shape.dtype,
           .flops = work.flops,
           .bytes = work.bytes(),
           .make = [=](uint64_t seed) {
-            return make_subjects(shape, device, stopwatch, seed, *layouts);
+            return make_subjects(shape, device, stopwatch, seed, *shared);
           }};
 }
 

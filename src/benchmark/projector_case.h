@@ -29,7 +29,8 @@ struct ProjectorShapeCase {
   bool with_separate_calls = false;
 };
 
-/// Variants: ours, eager (baseline), gemm (baseline), separate (baseline).
+/// Variants: ours, eager (baseline), gemm (baseline), separate (baseline); on a CUDA device also
+/// "ours, graph" and "gemm, graph" (baseline), whose detail is what one call launches.
 Case projector_case(const ProjectorShapeCase& shape, at::Device device, const Stopwatch& stopwatch);
 
 /// A projector without statistics whose parameters are random, none 0 or 1, and numbers of `dtype`.

@@ -60,8 +60,9 @@ bool is_consecutive(const std::vector<int64_t>& numbers) {
 
 // Narrowing is free. Stacking copies, but unlike an index tensor it sends nothing to a GPU.
 at::Tensor choose_streams(const at::Tensor& sender_STd, const std::vector<int64_t>& streams) {
+  const auto count = static_cast<int64_t>(streams.size());
   if (is_consecutive(streams)) {
-    return sender_STd.narrow(0, streams.front(), static_cast<int64_t>(streams.size()));
+    return count == sender_STd.size(0) ? sender_STd : sender_STd.narrow(0, streams.front(), count);
   }
   std::vector<at::Tensor> slices;
   for (const int64_t stream : streams) {

@@ -36,6 +36,8 @@ FrozenMap::FrozenMap(const ProjectorShape& shape,
     }
   }
   if (packs_) weight_ = at::Tensor();
+  if (weight_.defined()) group_weights_ = weight_.unbind(0);
+  if (bias_GO_.defined()) group_biases_ = bias_GO_.unbind(0);
 }
 
 void FrozenMap::allocate(const StreamMap& like) {
@@ -76,7 +78,7 @@ void FrozenMap::write(const at::Tensor& features_GTF, at::Tensor& output_RTD,
                       int64_t first_group) const {
   const int64_t num_groups = features_GTF.size(0);
   const int64_t streams = streams_of_group();
-  const bool has_bias = bias_GO_.defined();
+  const bool has_bias = !group_biases_.empty();
   if (!converts() && !packs_ && streams == 1 && num_groups > 1) {
     const at::Tensor weight_GFO = weight_.narrow(0, first_group, num_groups);
     has_bias ? at::baddbmm_out(output_RTD, bias_GO_.narrow(0, first_group, num_groups).unsqueeze(1),
@@ -85,14 +87,15 @@ void FrozenMap::write(const at::Tensor& features_GTF, at::Tensor& output_RTD,
     return;
   }
   for (int64_t group = 0; group < num_groups; ++group) {
+    const auto place = static_cast<size_t>(first_group + group);
     at::Tensor output_TO = matrix_of_group(output_RTD, group, streams);
     const at::Tensor features_TF = features_GTF[group];
     if (packs_) {
-      output_TO.copy_(packed_[static_cast<size_t>(first_group + group)].run(features_TF));
+      output_TO.copy_(packed_[place].run(features_TF));
       continue;
     }
-    const at::Tensor weight = weight_[first_group + group];
-    const at::Tensor bias_O = has_bias ? bias_GO_[first_group + group] : at::Tensor();
+    const at::Tensor& weight = group_weights_[place];
+    const at::Tensor bias_O = has_bias ? group_biases_[place] : at::Tensor();
     if (converts()) {
       output_TO.copy_(frozen_linear(features_TF, weight, bias_O));
     } else if (has_bias) {
@@ -103,12 +106,20 @@ void FrozenMap::write(const at::Tensor& features_GTF, at::Tensor& output_RTD,
   }
 }
 
+at::Tensor FrozenMap::streams_of(const at::Tensor& output_TO) const {
+  if (shape_.num_streams == 1) return output_TO.unsqueeze(0);
+  return output_TO.view({output_TO.size(0), shape_.num_streams, shape_.width}).transpose(0, 1);
+}
+
 at::Tensor FrozenMap::run(const at::Tensor& features_GTF) const {
-  if (packs_ && shape_.num_groups == 1) {
-    return packed_.front()
-        .run(features_GTF[0])
-        .unflatten(1, {shape_.num_streams, shape_.width})
-        .transpose(0, 1);
+  if (shape_.num_groups == 1 && packs_) return streams_of(packed_.front().run(features_GTF[0]));
+  if (shape_.num_groups == 1 && !options_.device().is_cpu()) {
+    // As few operations as can be: for a few tokens the host takes longer than the device.
+    const at::Tensor& weight_FO = group_weights_.front();
+    const at::Tensor features_TF = features_GTF[0];
+    return streams_of(group_biases_.empty()
+                          ? at::mm(features_TF, weight_FO)
+                          : at::addmm(group_biases_.front(), features_TF, weight_FO));
   }
   at::Tensor output_RTD = empty_output(features_GTF.size(1));
   write(features_GTF, output_RTD);

@@ -48,8 +48,9 @@ class FrozenMap {
  private:
   int64_t streams_of_group() const { return shape_.num_streams / shape_.num_groups; }
   void allocate(const StreamMap& like);
-  at::Tensor group_weight_OF(int64_t group);  ///< a view, to be written
-  bool converts() const;                      ///< weights are not of feature_dtype()
+  at::Tensor group_weight_OF(int64_t group);                 ///< a view, to be written
+  bool converts() const;                                     ///< weights are not of feature_dtype()
+  at::Tensor streams_of(const at::Tensor& output_TO) const;  ///< of a single group: [R, T, D]
 
   ProjectorShape shape_;
   at::TensorOptions options_;  ///< of the weights
@@ -57,6 +58,7 @@ class FrozenMap {
   std::vector<PackedLinear> packed_;  ///< a group's each, where it packs
   at::Tensor weight_;                 ///< else [G, F, O], or [G, O, F] where it converts
   at::Tensor bias_GO_;                ///< none where the maps have none
+  std::vector<at::Tensor> group_weights_, group_biases_;  ///< views of them: a call makes none
 };
 
 }  // namespace kvalign

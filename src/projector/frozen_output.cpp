@@ -79,6 +79,9 @@ FrozenOutput::FrozenOutput(const ProjectorShape& shape,
 void FrozenOutput::keep_factors(const NormFactors& norm) {
   gamma_RD_ = norm.gamma_RD.to(feature_dtype());
   if (norm.beta_RD.defined()) beta_RD_ = norm.beta_RD.to(feature_dtype());
+  if (gamma_RD_.size(0) > 1) return;
+  gamma_D_ = gamma_RD_[0];
+  if (beta_RD_.defined()) beta_D_ = beta_RD_[0];
 }
 
 at::Tensor FrozenOutput::run(const at::Tensor& features_GTF) const {
@@ -134,14 +137,12 @@ void FrozenOutput::normalise(at::Tensor& output_RTD, int64_t first_stream) const
 // ATen's fused kernels: one for a single stream, which has its gamma and beta inside.
 at::Tensor FrozenOutput::normalised(const at::Tensor& output_RTD) const {
   const std::vector<int64_t> width = {output_RTD.size(2)};
-  const bool is_one = output_RTD.size(0) == 1;
-  const at::Tensor gamma_D = is_one ? gamma_RD_[0] : at::Tensor();
+  const bool is_one = gamma_D_.defined();
   if (kind_ == NormKind::kRms) {
-    const at::Tensor rows_RTD = at::rms_norm(output_RTD, width, gamma_D, epsilon_);
+    const at::Tensor rows_RTD = at::rms_norm(output_RTD, width, gamma_D_, epsilon_);
     return is_one ? rows_RTD : rows_RTD * gamma_RD_.unsqueeze(1);
   }
-  const at::Tensor beta_D = is_one ? beta_RD_[0] : at::Tensor();
-  const at::Tensor rows_RTD = at::layer_norm(output_RTD, width, gamma_D, beta_D, epsilon_);
+  const at::Tensor rows_RTD = at::layer_norm(output_RTD, width, gamma_D_, beta_D_, epsilon_);
   return is_one ? rows_RTD : at::addcmul(beta_RD_.unsqueeze(1), rows_RTD, gamma_RD_.unsqueeze(1));
 }
 

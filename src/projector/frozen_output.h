@@ -47,6 +47,7 @@ class FrozenOutput {
   std::optional<FrozenMap> map_;
   std::optional<FrozenMap> squares_;  ///< to K a; none where the norm reads the outputs
   at::Tensor gamma_RD_, beta_RD_;     ///< of the norm that reads the outputs
+  at::Tensor gamma_D_, beta_D_;       ///< of a single stream: views of them
 };
 
 }  // namespace kvalign

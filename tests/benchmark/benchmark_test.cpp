@@ -31,6 +31,8 @@ TEST(BenchmarkLimits, AreWorkByTime) {
   EXPECT_EQ(limits.flops_per_second(at::kFloat), limits.float32_flops_per_second);
   EXPECT_EQ(limits.flops_per_second(at::kBFloat16), limits.bfloat16_flops_per_second);
   EXPECT_EQ(to_json(limits)["empty_call_us"], 1000);
+  EXPECT_TRUE(to_json(limits)["empty_kernel_us"].is_null());  // a CPU has none
+  EXPECT_EQ(to_json(Limits{.empty_kernel_seconds = 2e-6})["empty_kernel_us"], 2);
 }
 
 TEST(BenchmarkLimits, NamesAndCaches) {

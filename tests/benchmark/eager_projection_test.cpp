@@ -88,6 +88,7 @@ TEST(BenchmarkProduct, EveryLayoutIsTheSameProduct) {
   for (const char* layout : {"linear", "addmm", "mkldnn", "mkl"}) check(layout, 1);
   for (const char* layout : {"bmm_of", "bmm_fo"}) check(layout, 3);
   EXPECT_THROWS_WITH(check("packed", 1), "no layout 'packed'");
+  EXPECT_THROWS_WITH(check("cublaslt 1", 1), "cublaslt: ");  // here is no device to multiply on
 }
 
 // The clock says that the second one is the faster; short calls are repeated, long ones are not.

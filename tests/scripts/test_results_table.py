@@ -182,6 +182,8 @@ class ResultsTableTest(unittest.TestCase):
         lines = [{"machine": report()["machine"], "limits": {}},
                  row("ours", "hot", {"eager": ratio("faster"), "gemm": ratio("equal")}),
                  row("eager", "hot", {"gemm": ratio("slower")}),
+                 row("ours, graph", "hot", {"eager": ratio("faster")}, detail="2 kernels"),
+                 row("gemm, graph", "hot", {}, detail="1 kernel"),
                  row("ours", "cold", {"eager": ratio("faster")}, percent_of_copy=12.3, rounds=5),
                  row("ours", "hot", {}, suite="codec"),
                  {"peak_memory_bytes": 1}]
@@ -195,7 +197,8 @@ class ResultsTableTest(unittest.TestCase):
         self.assertIn("| V1 | float32 | hot | 4.32 [4, 123] | 0.75 [0.70, 1.25] | 0.75 [0.70, 1.25] = | 72 % | - |\n",
                       text)
         self.assertIn("| V1 | float32 | cold | 4.32 [4, 123] | 0.75 [0.70, 1.25] | - | 72 % | 12 % |\n", text)
-        self.assertEqual(text.count("| V1 |"), 2)
+        self.assertIn("| V1, one graph of 2 kernels | float32 | hot | 4.32 [4, 123] | 0.75 [0.70, 1.25] | - |", text)
+        self.assertEqual(text.count("| V1"), 3)
         self.assertIn("of 5 to 11 rounds", text)
         self.assertIn("a cpu, cpu, 2 threads, LibTorch 2.11.0.\n", text)
 

@@ -53,6 +53,7 @@ class Bench(unittest.TestCase):
         self.assertGreaterEqual(first["load_average"], 0)
         for limit in ["copy_gb_per_s", "float32_gflop_per_s", "bfloat16_gflop_per_s", "empty_call_us"]:
             self.assertGreater(first["limits"][limit], 0)
+        self.assertIsNone(first["limits"]["empty_kernel_us"])  # a CPU has no kernels
         self.assertGreater(last["peak_memory_bytes"], 1e7)
         self.assertEqual([(row["dtype"], row["buffers"], row["variant"]) for row in rows],
                          [(dtype, buffers, variant) for dtype in ("float32", "bfloat16")
@@ -83,7 +84,7 @@ class Bench(unittest.TestCase):
         refuse(2, "benchmark.suites", "--suite", "speed")
         refuse(2, "benchmark.rounds", "--rounds", "4")
         refuse(2, "benchmark.filter: expected a part of the name of a case, got 'V9'", "--filter", "V9")
-        refuse(2, "threads: expected a whole number in [0, 1024], got 5000", "--threads", 5000)
+        refuse(2, "'threads': expected a whole number in [0, 1024], got 5000", "--threads", 5000)
         refuse(2, "threads: expected at most", "--suite", "codec", "--threads", len(os.sched_getaffinity(0)) + 1)
         refuse(1, "device 'cuda:99'", "--device", "cuda:99")
         refuse(1, "nowhere", "--suite", "cache", "--receiver", "nowhere")

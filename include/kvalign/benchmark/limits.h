@@ -6,6 +6,7 @@
 #include <c10/core/ScalarType.h>
 
 #include <cstdint>
+#include <limits>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
@@ -21,6 +22,8 @@ struct KVALIGN_API Limits {
   double float32_flops_per_second = 0;
   double bfloat16_flops_per_second = 0;
   double empty_call_seconds = 0;  ///< of LibTorch's smallest operation, on one number
+  /// One of many kernels in a CUDA graph that do nothing, one after the other; NaN: no such device.
+  double empty_kernel_seconds = std::numeric_limits<double>::quiet_NaN();
 
   double flops_per_second(at::ScalarType dtype) const;
 };
@@ -28,7 +31,8 @@ struct KVALIGN_API Limits {
 /// The best of a few rounds each, with as many threads as LibTorch uses.
 KVALIGN_API Limits measure_limits(at::Device device, const Stopwatch& stopwatch);
 
-/// "copy_gb_per_s", "float32_gflop_per_s", "bfloat16_gflop_per_s", "empty_call_us".
+/// "copy_gb_per_s", "float32_gflop_per_s", "bfloat16_gflop_per_s", "empty_call_us",
+/// "empty_kernel_us" (null on a CPU).
 KVALIGN_API nlohmann::json to_json(const Limits& limits);
 
 /// Bytes of the device's last cache: what Linux says of a CPU, 32 MiB where it says nothing; 128
