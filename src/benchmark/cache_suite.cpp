@@ -31,11 +31,26 @@ ProjectorOptions latent_options() {
 
 // Keys and values as attention reads them: [1, N, T, H] each, contiguous, keys rotated.
 std::vector<at::Tensor> ready_cache(const KvCache& cache, const RopeTable& table) {
-  std::vector<at::Tensor> tensors;
+  std::vector<at::Tensor> keys, values;
+  for (int64_t layer = 0; layer < cache.geometry().num_layers; ++layer) {
+    keys.push_back(cache.keys(layer));
+    values.push_back(cache.values(layer));
+  }
+  std::vector<at::Tensor> tensors = apply_rope(keys, table);
+  for (const at::Tensor& part : at::cat(values, 1).split(cache.geometry().num_kv_heads, 1)) {
+    tensors.push_back(part);
+  }
+  return tensors;
+}
+
+// The same one layer after the other.
+std::vector<at::Tensor> ready_layer_by_layer(const KvCache& cache, const RopeTable& table) {
+  std::vector<at::Tensor> tensors, values;
   for (int64_t layer = 0; layer < cache.geometry().num_layers; ++layer) {
     tensors.push_back(apply_rope(cache.keys(layer), table).contiguous());
-    tensors.push_back(cache.values(layer).contiguous());
+    values.push_back(cache.values(layer).contiguous());
   }
+  tensors.insert(tensors.end(), values.begin(), values.end());
   return tensors;
 }
 
@@ -67,12 +82,13 @@ std::vector<Subject> latent_subjects(const KvGeometry& receiver, at::Device devi
       latent_codes(random_tensor({1, kTokens, kRank}, at::kFloat, device, derive_seed(seed, 1)));
   const RopeTable table =
       make_rope_table(at::arange(kTokens, at::device(device).dtype(at::kLong)), *receiver.rope);
-  const auto ready = [=](const at::Tensor& streams_RTD) {
-    return ready_cache(KvCache::from_streams(receiver, streams_RTD), table);
+  const auto cache_of = [=](const at::Tensor& streams_RTD) {
+    return KvCache::from_streams(receiver, streams_RTD);
   };
   const auto reference = made_once([=] {
     const at::Tensor latent_1Tr = codes_1Tr.to(at::kDouble) * kLatentScale;
-    return ready(EagerProjection(projector, at::kDouble).project_latent(latent_1Tr));
+    return ready_layer_by_layer(
+        cache_of(EagerProjection(projector, at::kDouble).project_latent(latent_1Tr)), table);
   });
   const auto ours = our_latent_projection(projector, at::kFloat);
   std::vector<Subject> subjects = {
@@ -80,14 +96,14 @@ std::vector<Subject> latent_subjects(const KvGeometry& receiver, at::Device devi
        .run =
            [=] {
              const at::Tensor latent_1Tr = codes_1Tr.to(at::kFloat) * kLatentScale;
-             return ready(ours(latent_1Tr));
+             return ready_cache(cache_of(ours(latent_1Tr)), table);
            },
        .reference = reference},
       {.name = "eager",
        .run =
            [=] {
              const at::Tensor latent_1Tr = codes_1Tr.to(at::kFloat) * kLatentScale;
-             return ready(eager->project_latent(latent_1Tr));
+             return ready_layer_by_layer(cache_of(eager->project_latent(latent_1Tr)), table);
            },
        .reference = reference,
        .is_baseline = true}};

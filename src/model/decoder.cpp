@@ -14,8 +14,12 @@ namespace {
 // Joins cached and new tokens; keeps content keys and values of all of them where asked to.
 class JoiningMemory : public AttentionMemory {
  public:
-  JoiningMemory(const KvCache* cache, RopeTable cache_rope, bool keeps_all)
-      : cache_(cache), cache_rope_(std::move(cache_rope)), keeps_all_(keeps_all) {}
+  JoiningMemory(const KvCache* cache, const RopeTable& cache_rope, bool keeps_all)
+      : cache_(cache), keeps_all_(keeps_all) {
+    if (!cache) return;
+    cached_keys_BNCH_ = keys_in_float(*cache);
+    rotated_keys_BNCH_ = apply_rope(cached_keys_BNCH_, cache_rope);
+  }
 
   int64_t num_tokens() const override { return cache_ ? cache_->num_tokens() : 0; }
 
@@ -25,11 +29,10 @@ class JoiningMemory : public AttentionMemory {
       keep(content_keys_BNTH, values_BNTH);
       return {rotated_keys_BNTH, values_BNTH};
     }
-    const at::Tensor cached_keys_BNCH = cache_->keys(layer).to(at::kFloat);
+    const auto place = static_cast<size_t>(layer);
     const at::Tensor values_BNSH = at::cat({cache_->values(layer).to(at::kFloat), values_BNTH}, 2);
-    if (keeps_all_) keep(at::cat({cached_keys_BNCH, content_keys_BNTH}, 2), values_BNSH);
-    return {at::cat({apply_rope(cached_keys_BNCH, cache_rope_), rotated_keys_BNTH}, 2),
-            values_BNSH};
+    if (keeps_all_) keep(at::cat({cached_keys_BNCH_[place], content_keys_BNTH}, 2), values_BNSH);
+    return {at::cat({rotated_keys_BNCH_[place], rotated_keys_BNTH}, 2), values_BNSH};
   }
 
   KvCache take(const KvGeometry& geometry) {
@@ -44,7 +47,7 @@ class JoiningMemory : public AttentionMemory {
   }
 
   const KvCache* cache_;
-  RopeTable cache_rope_;
+  std::vector<at::Tensor> cached_keys_BNCH_, rotated_keys_BNCH_;  // of all layers
   bool keeps_all_;
   std::vector<at::Tensor> keys_BNSH_, values_BNSH_;
 };
@@ -87,6 +90,14 @@ void check_cache(const KvCache& cache, const KvGeometry& geometry, int64_t batch
               ", as the token ids have, got ", cache.batch_size(), ".");
   TORCH_CHECK(cache.keys(0).device() == device, "Decoder: expected a cache on ", device,
               ", got one on ", cache.keys(0).device(), ".");
+}
+
+std::vector<at::Tensor> keys_in_float(const KvCache& cache) {
+  std::vector<at::Tensor> keys;
+  for (int64_t layer = 0; layer < cache.geometry().num_layers; ++layer) {
+    keys.push_back(cache.keys(layer).to(at::kFloat));
+  }
+  return keys;
 }
 
 Decoder::Decoder(std::unique_ptr<const State> state) : state_(std::move(state)) {}

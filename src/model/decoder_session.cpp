@@ -81,9 +81,10 @@ DecoderSession::DecoderSession(const Decoder& decoder, const std::optional<KvCac
   const RopeTable rope = make_rope_table(
       at::arange(cache->num_tokens(), at::TensorOptions(at::kLong).device(model.device)),
       *geometry.rope);
+  const std::vector<at::Tensor> keys = keys_in_float(*cache), rotated = apply_rope(keys, rope);
   for (int64_t layer = 0; layer < geometry.num_layers; ++layer) {
-    const at::Tensor keys = cache->keys(layer).to(at::kFloat);
-    state_->memory.append(layer, keys, apply_rope(keys, rope), cache->values(layer).to(at::kFloat));
+    const auto place = static_cast<size_t>(layer);
+    state_->memory.append(layer, keys[place], rotated[place], cache->values(layer).to(at::kFloat));
   }
   state_->memory.advance(cache->num_tokens());
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <vector>
 
 #include "decoder_weights.h"
 #include "kvalign/core/kv_cache.h"
@@ -19,5 +20,8 @@ struct Decoder::State {
 // Errors: c10::Error for a cache of another geometry (names aside), batch or device.
 void check_cache(const KvCache& cache, const KvGeometry& geometry, int64_t batch,
                  c10::Device device);
+
+// A layer's each, [B, N, T, H] float32.
+std::vector<at::Tensor> keys_in_float(const KvCache& cache);
 
 }  // namespace kvalign

@@ -128,6 +128,13 @@ at::Tensor apply_rope(const at::Tensor& keys_BNTH, const RopeTable& table) {
   return rotate(keys_BNTH, table, 1, "apply_rope");
 }
 
+// As more heads of one layer.
+std::vector<at::Tensor> apply_rope(const std::vector<at::Tensor>& keys_BNTH,
+                                   const RopeTable& table) {
+  if (keys_BNTH.empty()) return {};
+  return apply_rope(at::cat(keys_BNTH, 1), table).split(keys_BNTH.front().size(1), 1);
+}
+
 at::Tensor remove_rope(const at::Tensor& keys_BNTH, const at::Tensor& positions_T,
                        const RopeOptions& rope) {
   return remove_rope(keys_BNTH, make_rope_table(positions_T, rope));

@@ -222,5 +222,26 @@ TEST(Rope, ChecksItsOptions) {
                      "llama3 scaling expected 0 < low_freq_factor < high_freq_factor");
 }
 
+TEST(Rope, LayersAtOnceAreThoseOneByOne) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kHalf}) {
+    for (const at::Tensor& positions :
+         {at::arange(3, 8), at::stack({at::arange(5), at::arange(2, 7)})}) {
+      const RopeTable table = make_rope_table(positions, {.theta = 1e4, .rotary_dim = 6});
+      std::vector<at::Tensor> layers;
+      for (uint64_t layer = 0; layer < 3; ++layer) {
+        layers.push_back(at::randn({2, 4, 5, 8}, make_generator(layer)).to(dtype));
+      }
+      const std::vector<at::Tensor> rotated = apply_rope(layers, table);
+      ASSERT_EQ(rotated.size(), 3);
+      for (size_t layer = 0; layer < 3; ++layer) {
+        EXPECT_TRUE(rotated[layer].equal(apply_rope(layers[layer], table))) << dtype;
+      }
+    }
+  }
+  EXPECT_TRUE(
+      apply_rope(std::vector<at::Tensor>(), make_rope_table(at::arange(3), {.rotary_dim = 6}))
+          .empty());
+}
+
 }  // namespace
 }  // namespace kvalign

@@ -7,6 +7,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <vector>
+
 #include "kvalign/format/export.h"
 #include "kvalign/format/geometry.h"
 
@@ -41,6 +43,11 @@ KVALIGN_API at::Tensor apply_rope(const at::Tensor& keys_BNTH, const at::Tensor&
                                   const RopeOptions& rope);
 
 KVALIGN_API at::Tensor apply_rope(const at::Tensor& keys_BNTH, const RopeTable& table);
+
+/// The keys of several layers, of one shape and dtype, by as many operations as those of one: on a
+/// GPU what a cache costs is mostly their number. The results are views of one new tensor.
+KVALIGN_API std::vector<at::Tensor> apply_rope(const std::vector<at::Tensor>& keys_BNTH,
+                                               const RopeTable& table);
 
 /// The inverse of apply_rope: rotated keys to content keys, by the opposite angle. Same arguments.
 KVALIGN_API at::Tensor remove_rope(const at::Tensor& keys_BNTH, const at::Tensor& positions_T,
