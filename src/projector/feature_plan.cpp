@@ -58,19 +58,6 @@ bool is_consecutive(const std::vector<int64_t>& numbers) {
   return true;
 }
 
-// Narrowing is free. Stacking copies, but unlike an index tensor it sends nothing to a GPU.
-at::Tensor choose_streams(const at::Tensor& sender_STd, const std::vector<int64_t>& streams) {
-  const auto count = static_cast<int64_t>(streams.size());
-  if (is_consecutive(streams)) {
-    return count == sender_STd.size(0) ? sender_STd : sender_STd.narrow(0, streams.front(), count);
-  }
-  std::vector<at::Tensor> slices;
-  for (const int64_t stream : streams) {
-    slices.push_back(sender_STd.select(0, stream));
-  }
-  return at::stack(slices);
-}
-
 }  // namespace
 
 bool is_flat(const KvGeometry& geometry) {
@@ -106,13 +93,35 @@ at::Tensor FeaturePlan::gather(const at::Tensor& sender_STd) const {
               ", tokens, ", sender_width_, "], got ", sender_STd.sizes(),
               ". Was this cache captured from another model?");
   const int64_t count = static_cast<int64_t>(all_streams_.size());
-  const at::Tensor chosen = choose_streams(sender_STd, all_streams_);
+  const at::Tensor chosen = choose_streams(sender_STd);
   if (count == num_groups()) {
     return chosen;
   }
   return chosen.view({num_groups(), count / num_groups(), sender_STd.size(1), sender_width_})
       .transpose(1, 2)
       .reshape({num_groups(), sender_STd.size(1), num_features_});
+}
+
+// Narrowing is free. Stacking copies, but unlike an index that is not there it sends nothing to a
+// GPU.
+at::Tensor FeaturePlan::choose_streams(const at::Tensor& sender_STd) const {
+  const auto count = static_cast<int64_t>(all_streams_.size());
+  if (is_consecutive(all_streams_)) {
+    return count == sender_STd.size(0) ? sender_STd
+                                       : sender_STd.narrow(0, all_streams_.front(), count);
+  }
+  if (stream_index_.defined() && stream_index_.device() == sender_STd.device()) {
+    return sender_STd.index_select(0, stream_index_);
+  }
+  std::vector<at::Tensor> slices;
+  for (const int64_t stream : all_streams_) slices.push_back(sender_STd.select(0, stream));
+  return at::stack(slices);
+}
+
+FeaturePlan FeaturePlan::on(c10::Device device) const {
+  FeaturePlan plan = *this;
+  plan.stream_index_ = at::tensor(all_streams_, at::kLong).to(device);
+  return plan;
 }
 
 }  // namespace kvalign

@@ -12,8 +12,6 @@
 namespace kvalign {
 namespace {
 
-// malloc keeps what is smaller than this for the next call (DEFAULT_MMAP_THRESHOLD_MAX of glibc).
-constexpr uintptr_t kMappedBytes = uintptr_t{32} << 20;
 constexpr uintptr_t kHugePageBytes = uintptr_t{2} << 20;
 
 }  // namespace
@@ -21,7 +19,7 @@ constexpr uintptr_t kHugePageBytes = uintptr_t{2} << 20;
 at::Tensor fresh_tensor(at::IntArrayRef sizes, const at::TensorOptions& options) {
   at::Tensor tensor = at::empty(sizes, options);
 #ifdef __linux__
-  if (tensor.is_cpu() && tensor.nbytes() >= kMappedBytes) {
+  if (tensor.is_cpu() && static_cast<int64_t>(tensor.nbytes()) >= kMappedBytes) {
     const auto begin = reinterpret_cast<uintptr_t>(tensor.data_ptr());
     const uintptr_t first = (begin + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
     const uintptr_t last = (begin + tensor.nbytes()) / kHugePageBytes * kHugePageBytes;

@@ -3,6 +3,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "fresh_tensor.h"
 #include "kvalign/ops/frozen_linear.h"
 
@@ -14,6 +16,18 @@ namespace {
 at::Tensor matrix_of_group(const at::Tensor& output_RTD, int64_t group, int64_t streams) {
   const at::Tensor first = output_RTD.narrow(0, group * streams, streams);
   return first.as_strided({first.size(1), streams * first.size(2)}, {first.stride(1), 1});
+}
+
+// In blocks of rows that malloc keeps the memory of: oneDNN makes a tensor of its own for each, and
+// the pages of a large one come slowly (fresh_tensor.h).
+void write_packed(const PackedLinear& map, const at::Tensor& features_TF,
+                  const at::Tensor& output_TO) {
+  const int64_t row_bytes = output_TO.size(1) * static_cast<int64_t>(sizeof(float));
+  const int64_t block = std::max<int64_t>(1, kMappedBytes / 2 / row_bytes);
+  for (int64_t first = 0; first < output_TO.size(0); first += block) {
+    const int64_t rows = std::min(block, output_TO.size(0) - first);
+    output_TO.narrow(0, first, rows).copy_(map.run(features_TF.narrow(0, first, rows)));
+  }
 }
 
 }  // namespace
@@ -91,7 +105,7 @@ void FrozenMap::write(const at::Tensor& features_GTF, at::Tensor& output_RTD,
     at::Tensor output_TO = matrix_of_group(output_RTD, group, streams);
     const at::Tensor features_TF = features_GTF[group];
     if (packs_) {
-      output_TO.copy_(packed_[place].run(features_TF));
+      write_packed(packed_[place], features_TF, output_TO);
       continue;
     }
     const at::Tensor& weight = group_weights_[place];
@@ -112,7 +126,11 @@ at::Tensor FrozenMap::streams_of(const at::Tensor& output_TO) const {
 }
 
 at::Tensor FrozenMap::run(const at::Tensor& features_GTF) const {
-  if (shape_.num_groups == 1 && packs_) return streams_of(packed_.front().run(features_GTF[0]));
+  const int64_t output_bytes = features_GTF.size(1) * shape_.num_streams * shape_.width *
+                               static_cast<int64_t>(sizeof(float));
+  if (shape_.num_groups == 1 && packs_ && output_bytes < kMappedBytes) {
+    return streams_of(packed_.front().run(features_GTF[0]));
+  }
   if (shape_.num_groups == 1 && !options_.device().is_cpu()) {
     // As few operations as can be: for a few tokens the host takes longer than the device.
     const at::Tensor& weight_FO = group_weights_.front();

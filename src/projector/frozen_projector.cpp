@@ -19,6 +19,8 @@ FrozenProjector::FrozenProjector(const KvProjector& projector, at::ScalarType dt
   const at::NoGradGuard no_gradients;
   const std::vector<at::Tensor> parameters = projector.projector().parameters();
   if (!parameters.empty()) device_ = parameters.front().device();
+  // A GPU waits while its host makes a view of every stream that is stacked.
+  if (!device_.is_cpu()) plan_ = plan_.on(device_);
   kind_ = freeze(projector.shared_projector(), dtype);
 }
 

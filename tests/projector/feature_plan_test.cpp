@@ -56,6 +56,8 @@ TEST(FeaturePlan, GatherConcatenatesTheStreamsOfEachGroup) {
     const FeaturePlan plan = plan_3_to_2(options);
     const at::Tensor features = plan.gather(cache);
     ASSERT_EQ(features.sizes(), at::IntArrayRef({plan.num_groups(), 5, plan.num_features()}));
+    EXPECT_TRUE(plan.on(at::kCPU).gather(cache).equal(features)) << options.kind;
+    EXPECT_TRUE(plan.on(at::kMeta).gather(cache).equal(features)) << options.kind;
     for (int64_t group = 0; group < plan.num_groups(); ++group) {
       std::vector<at::Tensor> parts;
       for (const int64_t stream : plan.group_streams()[group]) {

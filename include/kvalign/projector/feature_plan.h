@@ -8,6 +8,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <vector>
@@ -43,9 +44,16 @@ class KVALIGN_API FeaturePlan {
   // Errors: c10::Error when S or d are not those of the sender.
   at::Tensor gather(const at::Tensor& sender_STd) const;
 
+  // The same plan, which chooses the streams of a cache on `device` by one operation; on other
+  // devices it does as before.
+  FeaturePlan on(c10::Device device) const;
+
  private:
+  at::Tensor choose_streams(const at::Tensor& sender_STd) const;
+
   std::vector<std::vector<int64_t>> group_streams_;
   std::vector<int64_t> all_streams_;  // group_streams_, one after the other
+  at::Tensor stream_index_;           // all_streams_ on one device, or none
   int64_t num_sender_streams_ = 0;
   int64_t num_receiver_streams_ = 0;
   int64_t sender_width_ = 0;
