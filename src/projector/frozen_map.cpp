@@ -18,6 +18,9 @@ at::Tensor matrix_of_group(const at::Tensor& output_RTD, int64_t group, int64_t 
   return first.as_strided({first.size(1), streams * first.size(2)}, {first.stride(1), 1});
 }
 
+// Weights of a group below which oneDNN takes longer to begin than others for the whole product.
+constexpr int64_t kFewestPackedWeights = int64_t{1} << 17;
+
 // In blocks of rows that malloc keeps the memory of: oneDNN makes a tensor of its own for each, and
 // the pages of a large one come slowly (fresh_tensor.h).
 void write_packed(const PackedLinear& map, const at::Tensor& features_TF,
@@ -58,7 +61,8 @@ void FrozenMap::allocate(const StreamMap& like) {
   options_ = options_.device(like.weight_DF.device());
   const int64_t outputs = streams_of_group() * shape_.width;
   packs_ = options_.device().is_cpu() && !converts() && PackedLinear::is_available() &&
-           (streams_of_group() > 1 || shape_.num_groups == 1);
+           (streams_of_group() > 1 || shape_.num_groups == 1) &&
+           outputs * shape_.num_features >= kFewestPackedWeights;
   weight_ = packs_       ? at::empty({outputs, shape_.num_features}, options_)
             : converts() ? at::empty({shape_.num_groups, outputs, shape_.num_features}, options_)
                          : at::empty({shape_.num_groups, shape_.num_features, outputs}, options_);

@@ -1,7 +1,7 @@
 // One linear map for each stream, laid out for running: every call is one matrix product (or one a
 // feature group).
 //
-// float32 weights of a CPU whose groups are multiplied one by one are packed
+// float32 weights of a CPU whose groups are multiplied one by one are packed, unless they are few
 // (kvalign/ops/packed_linear.h). Others lie [G, F, O]: for one token that is up to twice as fast as
 // [G, O, F] with MKL and OpenBLAS, and as fast for more. bfloat16 weights of a CPU lie [G, O, F],
 // as frozen_linear wants them, and are multiplied in float32.
