@@ -103,7 +103,8 @@ std::shared_ptr<const ServedModel> load_model_files(const ModelSpec& spec,
   Projector& module = checkpoint.projector->projector();
   if (options.certificate.of == "projected") model->certificates = all_certificates(module);
   module.to(model->device);
-  model->projector = std::make_shared<const FrozenProjector>(*checkpoint.projector);
+  model->projector = std::make_shared<const FrozenProjector>(
+      *checkpoint.projector, at::kFloat, /*packs=*/!options.batch.bit_identical);
   checkpoint.projector.reset();  // its weights are needed no more
   if (!spec.statistics.empty()) {
     model->statistics = load_input_statistics(spec.statistics);

@@ -21,15 +21,15 @@ int64_t group_of(const ProjectorShape& shape, int64_t stream) {
 
 class FrozenLinearResidual final : public FrozenKind {
  public:
-  FrozenLinearResidual(Projector& projector, at::ScalarType dtype)
-      : output_(make_output(projector, dtype)) {}
+  FrozenLinearResidual(Projector& projector, const FrozenLayout& layout)
+      : output_(make_output(projector, layout)) {}
 
   at::Tensor project(const at::Tensor& features_GTF) const override {
     return output_.run(features_GTF.to(output_.feature_dtype()));
   }
 
  private:
-  static FrozenOutput make_output(Projector& projector, at::ScalarType dtype) {
+  static FrozenOutput make_output(Projector& projector, const FrozenLayout& layout) {
     const TrainedWeights weights(projector);
     const NormFactors norm = weights.norm();
     const auto map_of = [&](int64_t stream) {
@@ -37,7 +37,7 @@ class FrozenLinearResidual final : public FrozenKind {
                                                          group_of(projector.shape(), stream));
       return norm.kind == NormKind::kNone ? weights.writing_raw_outputs(map, stream) : map;
     };
-    return FrozenOutput(projector.shape(), map_of, norm, dtype);
+    return FrozenOutput(projector.shape(), map_of, norm, layout);
   }
 
   FrozenOutput output_;
@@ -45,8 +45,8 @@ class FrozenLinearResidual final : public FrozenKind {
 
 class FrozenMlp final : public FrozenKind {
  public:
-  FrozenMlp(Projector& projector, at::ScalarType dtype)
-      : hidden_(make_hidden(projector, dtype)), output_(make_output(projector, dtype)) {}
+  FrozenMlp(Projector& projector, const FrozenLayout& layout)
+      : hidden_(make_hidden(projector, layout)), output_(make_output(projector, layout)) {}
 
   at::Tensor project(const at::Tensor& features_GTF) const override {
     at::Tensor hidden_RTH = hidden_.run(features_GTF.to(hidden_.feature_dtype()));
@@ -54,17 +54,17 @@ class FrozenMlp final : public FrozenKind {
   }
 
  private:
-  static FrozenMap make_hidden(Projector& projector, at::ScalarType dtype) {
+  static FrozenMap make_hidden(Projector& projector, const FrozenLayout& layout) {
     const TrainedWeights weights(projector);
     ProjectorShape shape = projector.shape();
     shape.width = projector.options().hidden_size;
     const auto map_of = [&](int64_t stream) {
       return weights.reading_raw_features(weights.map("input", stream), group_of(shape, stream));
     };
-    return FrozenMap(shape, map_of, dtype);
+    return FrozenMap(shape, map_of, layout);
   }
 
-  static FrozenOutput make_output(Projector& projector, at::ScalarType dtype) {
+  static FrozenOutput make_output(Projector& projector, const FrozenLayout& layout) {
     const TrainedWeights weights(projector);
     const NormFactors norm = weights.norm();
     const ProjectorShape& shape = projector.shape();
@@ -74,7 +74,7 @@ class FrozenMlp final : public FrozenKind {
     };
     return FrozenOutput(shape_of(shape.num_streams, projector.options().hidden_size,
                                  shape.num_streams, shape.width),
-                        map_of, norm, dtype);
+                        map_of, norm, layout);
   }
 
   FrozenMap hidden_;
@@ -84,10 +84,10 @@ class FrozenMlp final : public FrozenKind {
 // Both maps of the outputs are one: [W, W2] of [x, gelu(W1 x + b1)].
 class FrozenResidualMlp final : public FrozenKind {
  public:
-  FrozenResidualMlp(Projector& projector, at::ScalarType dtype)
+  FrozenResidualMlp(Projector& projector, const FrozenLayout& layout)
       : num_features_(projector.shape().num_features),
-        hidden_(make_hidden(projector, dtype)),
-        output_(make_output(projector, dtype)) {}
+        hidden_(make_hidden(projector, layout)),
+        output_(make_output(projector, layout)) {}
 
   at::Tensor project(const at::Tensor& features_GTF) const override {
     const int64_t num_hidden = hidden_.shape().width;
@@ -103,7 +103,7 @@ class FrozenResidualMlp final : public FrozenKind {
   }
 
  private:
-  static FrozenMap make_hidden(Projector& projector, at::ScalarType dtype) {
+  static FrozenMap make_hidden(Projector& projector, const FrozenLayout& layout) {
     const TrainedWeights weights(projector);
     const ProjectorShape& shape = projector.shape();
     const auto map_of = [&](int64_t group) {
@@ -111,10 +111,10 @@ class FrozenResidualMlp final : public FrozenKind {
     };
     return FrozenMap(shape_of(shape.num_groups, shape.num_features, shape.num_groups,
                               projector.options().hidden_size),
-                     map_of, dtype);
+                     map_of, layout);
   }
 
-  static FrozenOutput make_output(Projector& projector, at::ScalarType dtype) {
+  static FrozenOutput make_output(Projector& projector, const FrozenLayout& layout) {
     const TrainedWeights weights(projector);
     ProjectorShape shape = projector.shape();
     const auto map_of = [&](int64_t stream) {
@@ -127,7 +127,7 @@ class FrozenResidualMlp final : public FrozenKind {
           stream);
     };
     shape.num_features += projector.options().hidden_size;
-    return FrozenOutput(shape, map_of, weights.norm(), dtype);
+    return FrozenOutput(shape, map_of, weights.norm(), layout);
   }
 
   int64_t num_features_;
@@ -137,12 +137,12 @@ class FrozenResidualMlp final : public FrozenKind {
 
 class FrozenLowRank final : public FrozenKind {
  public:
-  FrozenLowRank(Projector& projector, at::ScalarType dtype)
+  FrozenLowRank(Projector& projector, const FrozenLayout& layout)
       : wire_(projector.options().latent_wire),
         rank_(projector.options().rank),
         used_rank_(projector.used_rank() > 0 ? projector.used_rank() : rank_),
-        encoder_(make_encoder(projector, used_rank_)),
-        decoder_(make_decoder(projector, dtype)) {}
+        encoder_(make_encoder(projector, used_rank_, layout.packs)),
+        decoder_(make_decoder(projector, layout)) {}
 
   at::Tensor project(const at::Tensor& features_1TF) const override {
     return decode(
@@ -166,24 +166,25 @@ class FrozenLowRank final : public FrozenKind {
   }
 
   // In float32 whatever the decoder is: its codes are what is sent.
-  static FrozenMap make_encoder(Projector& projector, int64_t used_rank) {
+  static FrozenMap make_encoder(Projector& projector, int64_t used_rank, bool packs) {
     const TrainedWeights weights(projector);
     const auto map_of = [&](int64_t stream) {
       const StreamMap map = weights.reading_raw_features(weights.map("encoder", stream), stream);
       return StreamMap{.weight_DF = map.weight_DF.narrow(0, 0, used_rank),
                        .bias_D = map.bias_D.narrow(0, 0, used_rank)};
     };
-    return FrozenMap(shape_of(1, projector.shape().num_features, 1, used_rank), map_of, at::kFloat);
+    return FrozenMap(shape_of(1, projector.shape().num_features, 1, used_rank), map_of,
+                     {.packs = packs});
   }
 
-  static FrozenOutput make_decoder(Projector& projector, at::ScalarType dtype) {
+  static FrozenOutput make_decoder(Projector& projector, const FrozenLayout& layout) {
     const TrainedWeights weights(projector);
     ProjectorShape shape = projector.shape();
     shape.num_features = projector.options().rank;
     const auto map_of = [&](int64_t stream) {
       return weights.writing_raw_outputs(weights.map("decoder", stream), stream);
     };
-    return FrozenOutput(shape, map_of, weights.norm(), dtype);
+    return FrozenOutput(shape, map_of, weights.norm(), layout);
   }
 
   std::string wire_;
@@ -195,8 +196,8 @@ class FrozenLowRank final : public FrozenKind {
 // Baselines, and kinds whose tokens read one another.
 class FrozenOther final : public FrozenKind {
  public:
-  FrozenOther(std::shared_ptr<Projector> projector, at::ScalarType dtype)
-      : projector_(std::move(projector)), dtype_(dtype) {}
+  FrozenOther(std::shared_ptr<Projector> projector, const FrozenLayout& layout)
+      : projector_(std::move(projector)), dtype_(layout.dtype) {}
 
   at::Tensor project(const at::Tensor& features_GTF) const override {
     return projector_->forward(features_GTF.to(at::kFloat)).to(dtype_);
@@ -216,13 +217,13 @@ at::Tensor FrozenKind::project_latent(const at::Tensor&) const {
 }
 
 std::unique_ptr<const FrozenKind> freeze(std::shared_ptr<Projector> projector,
-                                         at::ScalarType dtype) {
+                                         const FrozenLayout& layout) {
   const std::string& kind = projector->options().kind;
-  if (kind == "linear_residual") return std::make_unique<FrozenLinearResidual>(*projector, dtype);
-  if (kind == "mlp") return std::make_unique<FrozenMlp>(*projector, dtype);
-  if (kind == "residual_mlp") return std::make_unique<FrozenResidualMlp>(*projector, dtype);
-  if (kind == "low_rank") return std::make_unique<FrozenLowRank>(*projector, dtype);
-  return std::make_unique<FrozenOther>(std::move(projector), dtype);
+  if (kind == "linear_residual") return std::make_unique<FrozenLinearResidual>(*projector, layout);
+  if (kind == "mlp") return std::make_unique<FrozenMlp>(*projector, layout);
+  if (kind == "residual_mlp") return std::make_unique<FrozenResidualMlp>(*projector, layout);
+  if (kind == "low_rank") return std::make_unique<FrozenLowRank>(*projector, layout);
+  return std::make_unique<FrozenOther>(std::move(projector), layout);
 }
 
 }  // namespace kvalign

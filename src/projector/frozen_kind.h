@@ -7,6 +7,7 @@
 
 #include <memory>
 
+#include "frozen_map.h"
 #include "kvalign/projector/projector.h"
 
 namespace kvalign {
@@ -23,8 +24,8 @@ class FrozenKind {
 };
 
 /// linear_residual, mlp, residual_mlp and low_rank from weights of their own, made here; others run
-/// `projector` itself. `dtype`: float32 or bfloat16, of the weights and the outputs.
+/// `projector` itself. Outputs are of the layout's dtype.
 std::unique_ptr<const FrozenKind> freeze(std::shared_ptr<Projector> projector,
-                                         at::ScalarType dtype);
+                                         const FrozenLayout& layout);
 
 }  // namespace kvalign

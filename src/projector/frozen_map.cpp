@@ -21,6 +21,10 @@ at::Tensor matrix_of_group(const at::Tensor& output_RTD, int64_t group, int64_t 
 // Weights of a group below which oneDNN takes longer to begin than others for the whole product.
 constexpr int64_t kFewestPackedWeights = int64_t{1} << 17;
 
+// For a single row one thread reads packed weights at half the speed of memory: maps up to this
+// size are held twice.
+constexpr size_t kMostPlainBytes = size_t{64} << 20;
+
 // In blocks of rows that malloc keeps the memory of: oneDNN makes a tensor of its own for each, and
 // the pages of a large one come slowly (fresh_tensor.h).
 void write_packed(const PackedLinear& map, const at::Tensor& features_TF,
@@ -36,8 +40,9 @@ void write_packed(const PackedLinear& map, const at::Tensor& features_TF,
 }  // namespace
 
 FrozenMap::FrozenMap(const ProjectorShape& shape,
-                     const std::function<StreamMap(int64_t stream)>& map_of, at::ScalarType dtype)
-    : shape_(shape), options_(dtype) {
+                     const std::function<StreamMap(int64_t stream)>& map_of,
+                     const FrozenLayout& layout)
+    : shape_(shape), options_(layout.dtype), packs_(layout.packs) {
   const int64_t streams = streams_of_group();
   for (int64_t stream = 0; stream < shape.num_streams; ++stream) {
     const StreamMap map = map_of(stream);
@@ -50,6 +55,9 @@ FrozenMap::FrozenMap(const ProjectorShape& shape,
     }
     if (packs_ && place == streams - 1) {
       packed_.emplace_back(weight_OF, bias_GO_.defined() ? bias_GO_[group] : at::Tensor());
+      if (weight_OF.nbytes() <= kMostPlainBytes) {
+        group_weights_.push_back(weight_OF.t().contiguous());
+      }
     }
   }
   if (packs_) weight_ = at::Tensor();
@@ -60,7 +68,7 @@ FrozenMap::FrozenMap(const ProjectorShape& shape,
 void FrozenMap::allocate(const StreamMap& like) {
   options_ = options_.device(like.weight_DF.device());
   const int64_t outputs = streams_of_group() * shape_.width;
-  packs_ = options_.device().is_cpu() && !converts() && PackedLinear::is_available() &&
+  packs_ = packs_ && options_.device().is_cpu() && !converts() && PackedLinear::is_available() &&
            (streams_of_group() > 1 || shape_.num_groups == 1) &&
            outputs * shape_.num_features >= kFewestPackedWeights;
   weight_ = packs_       ? at::empty({outputs, shape_.num_features}, options_)
@@ -108,7 +116,7 @@ void FrozenMap::write(const at::Tensor& features_GTF, at::Tensor& output_RTD,
     const auto place = static_cast<size_t>(first_group + group);
     at::Tensor output_TO = matrix_of_group(output_RTD, group, streams);
     const at::Tensor features_TF = features_GTF[group];
-    if (packs_) {
+    if (packs_ && (features_TF.size(0) > 1 || group_weights_.empty())) {
       write_packed(packed_[place], features_TF, output_TO);
       continue;
     }
@@ -132,10 +140,12 @@ at::Tensor FrozenMap::streams_of(const at::Tensor& output_TO) const {
 at::Tensor FrozenMap::run(const at::Tensor& features_GTF) const {
   const int64_t output_bytes = features_GTF.size(1) * shape_.num_streams * shape_.width *
                                static_cast<int64_t>(sizeof(float));
-  if (shape_.num_groups == 1 && packs_ && output_bytes < kMappedBytes) {
+  const bool is_plain_row = features_GTF.size(1) == 1 && !group_weights_.empty();
+  if (shape_.num_groups == 1 && packs_ && !is_plain_row && output_bytes < kMappedBytes) {
     return streams_of(packed_.front().run(features_GTF[0]));
   }
-  if (shape_.num_groups == 1 && !options_.device().is_cpu()) {
+  if (shape_.num_groups == 1 && !converts() &&
+      (packs_ ? is_plain_row : !options_.device().is_cpu())) {
     // As few operations as can be: for a few tokens the host takes longer than the device.
     const at::Tensor& weight_FO = group_weights_.front();
     const at::Tensor features_TF = features_GTF[0];

@@ -2,7 +2,8 @@
 // feature group).
 //
 // float32 weights of a CPU whose groups are multiplied one by one are packed, unless they are few
-// (kvalign/ops/packed_linear.h). Others lie [G, F, O]: for one token that is up to twice as fast as
+// (kvalign/ops/packed_linear.h); up to 64 MiB also lie as others do, for calls of one token. Others
+// lie [G, F, O]: for one token that is up to twice as fast as
 // [G, O, F] with MKL and OpenBLAS, and as fast for more. bfloat16 weights of a CPU lie [G, O, F],
 // as frozen_linear wants them, and are multiplied in float32.
 //
@@ -22,12 +23,16 @@
 
 namespace kvalign {
 
+struct FrozenLayout {
+  at::ScalarType dtype = at::kFloat;  ///< or bfloat16, of the weights
+  bool packs = true;                  ///< float32 weights of a CPU where it pays
+};
+
 class FrozenMap {
  public:
   /// `map_of` is asked once for each stream, in order; its bias may be undefined, for all streams.
-  /// `dtype`: float32 or bfloat16, of the weights.
   FrozenMap(const ProjectorShape& shape, const std::function<StreamMap(int64_t stream)>& map_of,
-            at::ScalarType dtype);
+            const FrozenLayout& layout);
 
   /// [R, T, D] for write() and add(), uninitialised: token by token where streams share features,
   /// so that their products are one; stream by stream where each stream has its own.
@@ -58,7 +63,8 @@ class FrozenMap {
   std::vector<PackedLinear> packed_;  ///< a group's each, where it packs
   at::Tensor weight_;                 ///< else [G, F, O], or [G, O, F] where it converts
   at::Tensor bias_GO_;                ///< none where the maps have none
-  std::vector<at::Tensor> group_weights_, group_biases_;  ///< views of them: a call makes none
+  /// Views of them: a call makes none. Where it packs: a group's weights [F, O], or nothing.
+  std::vector<at::Tensor> group_weights_, group_biases_;
 };
 
 }  // namespace kvalign

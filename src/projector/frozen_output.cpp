@@ -45,13 +45,13 @@ StreamMap roots_of_squares(const StreamMap& map) {
 
 FrozenOutput::FrozenOutput(const ProjectorShape& shape,
                            const std::function<StreamMap(int64_t)>& map_of, const NormFactors& norm,
-                           at::ScalarType dtype)
-    : dtype_(dtype), kind_(norm.kind), epsilon_(norm.epsilon) {
+                           const FrozenLayout& layout)
+    : dtype_(layout.dtype), kind_(norm.kind), epsilon_(norm.epsilon) {
   const auto normalised_map_of = [&](int64_t stream) {
     return kind_ == NormKind::kLayer ? centred(map_of(stream)) : map_of(stream);
   };
   if (kind_ == NormKind::kNone || !squares_pay(shape, norm.gamma_RD.device())) {
-    map_.emplace(shape, normalised_map_of, dtype);
+    map_.emplace(shape, normalised_map_of, layout);
     if (kind_ != NormKind::kNone) keep_factors(norm);
     return;
   }
@@ -60,7 +60,7 @@ FrozenOutput::FrozenOutput(const ProjectorShape& shape,
   scaled.num_features = shape.num_features + 2;
   squares_.emplace(
       squares, [&](int64_t stream) { return roots_of_squares(normalised_map_of(stream)); },
-      at::kFloat);
+      FrozenLayout{.packs = layout.packs});
   map_.emplace(
       scaled,
       [&](int64_t stream) {
@@ -73,7 +73,7 @@ FrozenOutput::FrozenOutput(const ProjectorShape& shape,
                 at::cat({map.weight_DF * gamma_D1, map.bias_D.unsqueeze(1) * gamma_D1, beta_D1}, 1),
             .bias_D = {}};
       },
-      dtype);
+      layout);
 }
 
 void FrozenOutput::keep_factors(const NormFactors& norm) {

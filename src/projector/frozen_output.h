@@ -27,9 +27,9 @@ class FrozenOutput {
  public:
   /// As FrozenMap; `norm` follows the map.
   FrozenOutput(const ProjectorShape& shape, const std::function<StreamMap(int64_t)>& map_of,
-               const NormFactors& norm, at::ScalarType dtype);
+               const NormFactors& norm, const FrozenLayout& layout);
 
-  /// [G, T, F] of feature_dtype() -> [R, T, D] of `dtype`.
+  /// [G, T, F] of feature_dtype() -> [R, T, D] of the layout's dtype.
   at::Tensor run(const at::Tensor& features_GTF) const;
 
   at::ScalarType feature_dtype() const { return map_->feature_dtype(); }

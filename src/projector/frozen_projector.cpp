@@ -9,7 +9,7 @@
 
 namespace kvalign {
 
-FrozenProjector::FrozenProjector(const KvProjector& projector, at::ScalarType dtype)
+FrozenProjector::FrozenProjector(const KvProjector& projector, at::ScalarType dtype, bool packs)
     : options_(projector.options()),
       sender_(projector.sender()),
       receiver_(projector.receiver()),
@@ -21,7 +21,7 @@ FrozenProjector::FrozenProjector(const KvProjector& projector, at::ScalarType dt
   if (!parameters.empty()) device_ = parameters.front().device();
   // A GPU waits while its host makes a view of every stream that is stacked.
   if (!device_.is_cpu()) plan_ = plan_.on(device_);
-  kind_ = freeze(projector.shared_projector(), dtype);
+  kind_ = freeze(projector.shared_projector(), {.dtype = dtype, .packs = packs});
 }
 
 FrozenProjector::~FrozenProjector() = default;

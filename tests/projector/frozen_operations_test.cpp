@@ -58,7 +58,7 @@ Operations operations_of_output(int64_t num_groups, int64_t num_streams) {
     return StreamMap{.weight_DF = without_memory({shape.width, shape.num_features}, at::kDouble),
                      .bias_D = without_memory({shape.width}, at::kDouble)};
   };
-  const FrozenOutput output(shape, map_of, /*norm=*/{}, at::kBFloat16);
+  const FrozenOutput output(shape, map_of, /*norm=*/{}, {.dtype = at::kBFloat16});
   const at::Tensor features_GTF =
       without_memory({num_groups, 7, shape.num_features}, at::kBFloat16);
   return operations_of([&] { output.run(features_GTF); });

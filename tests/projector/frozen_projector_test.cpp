@@ -205,5 +205,15 @@ TEST(FrozenProjector, RefusesWhatDoesNotFit) {
       "FrozenProjector::project: expected a cache of 'small' with num_layers 3, got 2 ('large')");
 }
 
+TEST(FrozenProjector, PackedWeightsAreTheSameMap) {
+  const KvProjector projector({.norm = "layer"}, testing::flat(512), testing::flat(1024));
+  const FrozenProjector packed(projector), plain(projector, at::kFloat, /*packs=*/false);
+  for (const int64_t tokens : {1, 7, 40}) {
+    const at::Tensor sender_1Td = at::randn({1, tokens, 512}, make_generator(1));
+    EXPECT_TRUE(at::allclose(packed.project(sender_1Td), plain.project(sender_1Td), 1e-4, 1e-4))
+        << tokens << " tokens";
+  }
+}
+
 }  // namespace
 }  // namespace kvalign

@@ -27,9 +27,11 @@ class KVALIGN_API FrozenProjector {
   /// From `projector`, on its device, which is not changed and, for the kinds linear_residual, mlp,
   /// residual_mlp and low_rank, need not be kept. Other kinds have no layout of their own: they run
   /// the projector's module, which must stay as it is. `dtype`: float32, or bfloat16, in which then
-  /// weights are stored and outputs given; a CPU multiplies in float32 either way. Throws
-  /// c10::Error for another dtype.
-  explicit FrozenProjector(const KvProjector& projector, at::ScalarType dtype = at::kFloat);
+  /// weights are stored and outputs given; a CPU multiplies in float32 either way. `packs`: a CPU's
+  /// float32 weights are laid out by oneDNN where that is faster; the last bits of a token's
+  /// outputs then depend on how many tokens it comes with. Throws c10::Error for another dtype.
+  explicit FrozenProjector(const KvProjector& projector, at::ScalarType dtype = at::kFloat,
+                           bool packs = true);
   ~FrozenProjector();
   FrozenProjector(FrozenProjector&&) noexcept;
   FrozenProjector& operator=(FrozenProjector&&) noexcept;
