@@ -92,6 +92,10 @@ bool FrozenMap::converts() const {
   return c10::typeMetaToScalarType(options_.dtype()) != feature_dtype();
 }
 
+bool FrozenMap::multiplies_packed(int64_t num_tokens) const {
+  return packs_ && (num_tokens > 1 || group_weights_.empty());
+}
+
 at::Tensor FrozenMap::empty_output(int64_t num_tokens) const {
   const at::TensorOptions options = options_.dtype(feature_dtype());
   if (shape_.num_groups == shape_.num_streams) {
@@ -116,7 +120,7 @@ void FrozenMap::write(const at::Tensor& features_GTF, at::Tensor& output_RTD,
     const auto place = static_cast<size_t>(first_group + group);
     at::Tensor output_TO = matrix_of_group(output_RTD, group, streams);
     const at::Tensor features_TF = features_GTF[group];
-    if (packs_ && (features_TF.size(0) > 1 || group_weights_.empty())) {
+    if (multiplies_packed(features_TF.size(0))) {
       write_packed(packed_[place], features_TF, output_TO);
       continue;
     }
@@ -140,12 +144,11 @@ at::Tensor FrozenMap::streams_of(const at::Tensor& output_TO) const {
 at::Tensor FrozenMap::run(const at::Tensor& features_GTF) const {
   const int64_t output_bytes = features_GTF.size(1) * shape_.num_streams * shape_.width *
                                static_cast<int64_t>(sizeof(float));
-  const bool is_plain_row = features_GTF.size(1) == 1 && !group_weights_.empty();
-  if (shape_.num_groups == 1 && packs_ && !is_plain_row && output_bytes < kMappedBytes) {
+  if (shape_.num_groups == 1 && multiplies_packed(features_GTF.size(1)) &&
+      output_bytes < kMappedBytes) {
     return streams_of(packed_.front().run(features_GTF[0]));
   }
-  if (shape_.num_groups == 1 && !converts() &&
-      (packs_ ? is_plain_row : !options_.device().is_cpu())) {
+  if (shape_.num_groups == 1 && !options_.device().is_cpu()) {
     // As few operations as can be: for a few tokens the host takes longer than the device.
     const at::Tensor& weight_FO = group_weights_.front();
     const at::Tensor features_TF = features_GTF[0];

@@ -3,9 +3,9 @@
 //
 // float32 weights of a CPU whose groups are multiplied one by one are packed, unless they are few
 // (kvalign/ops/packed_linear.h); up to 64 MiB also lie as others do, for calls of one token. Others
-// lie [G, F, O]: for one token that is up to twice as fast as
-// [G, O, F] with MKL and OpenBLAS, and as fast for more. bfloat16 weights of a CPU lie [G, O, F],
-// as frozen_linear wants them, and are multiplied in float32.
+// lie [G, F, O]: for one token that is up to twice as fast as [G, O, F] with MKL and OpenBLAS, and
+// as fast for more. bfloat16 weights of a CPU lie [G, O, F], as frozen_linear wants them, and are
+// multiplied in float32.
 //
 // Shapes:  G feature groups (divides R)   F features   R streams   D width   T tokens
 //          O = R / G * D outputs of a group
@@ -34,7 +34,7 @@ class FrozenMap {
   FrozenMap(const ProjectorShape& shape, const std::function<StreamMap(int64_t stream)>& map_of,
             const FrozenLayout& layout);
 
-  /// [R, T, D] for write() and add(), uninitialised: token by token where streams share features,
+  /// [R, T, D] for write(), uninitialised: token by token where streams share features,
   /// so that their products are one; stream by stream where each stream has its own.
   at::Tensor empty_output(int64_t num_tokens) const;
 
@@ -53,8 +53,9 @@ class FrozenMap {
  private:
   int64_t streams_of_group() const { return shape_.num_streams / shape_.num_groups; }
   void allocate(const StreamMap& like);
-  at::Tensor group_weight_OF(int64_t group);                 ///< a view, to be written
-  bool converts() const;                                     ///< weights are not of feature_dtype()
+  at::Tensor group_weight_OF(int64_t group);  ///< a view, to be written
+  bool converts() const;                      ///< weights are not of feature_dtype()
+  bool multiplies_packed(int64_t num_tokens) const;
   at::Tensor streams_of(const at::Tensor& output_TO) const;  ///< of a single group: [R, T, D]
 
   ProjectorShape shape_;
